@@ -1,0 +1,85 @@
+"""What the CPU offers this process: usable cores and instruction sets. Linux."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from pathlib import Path
+
+#: Instruction sets that decide how INT8 and bf16 behave, as /proc/cpuinfo names them.
+_NOTABLE = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+
+
+def usable_cores() -> int:
+    """Cores this process may keep busy: CPU affinity, bounded by the cgroup quota, at least 1."""
+    cores = len(os.sched_getaffinity(0))
+    quota = _cgroup_quota()
+    return max(1, min(cores, math.floor(quota)) if quota else cores)
+
+
+def _cgroup_quota() -> float | None:
+    """CPU time a second that the tightest enclosing cgroup grants, in cores; None without one."""
+    quotas = [quota for quota in (_cgroup_v2(), _cgroup_v1()) if quota]
+    return min(quotas, default=None)
+
+
+def _cgroup_v2() -> float | None:
+    root = Path("/sys/fs/cgroup")
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    own = next((line[3:] for line in lines if line.startswith("0::")), None)
+    if own is None:
+        return None
+    folder, quotas = root / own.lstrip("/"), []
+    for level in [folder, *folder.parents]:
+        try:
+            limit, period = (level / "cpu.max").read_text().split()
+        except (OSError, ValueError):
+            limit = "max"
+        if limit != "max":
+            quotas.append(int(limit) / int(period))
+        if level == root:
+            break
+    return min(quotas, default=None)
+
+
+def _cgroup_v1() -> float | None:
+    folder = Path("/sys/fs/cgroup/cpu")
+    try:
+        limit = int((folder / "cpu.cfs_quota_us").read_text())
+        period = int((folder / "cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return None
+    return limit / period if limit > 0 else None
+
+
+def _cpuinfo(key: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
+
+
+def instruction_sets() -> list[str]:
+    """Notable instruction sets of this CPU, e.g. ``avx512_vnni``."""
+    flags = set(_cpuinfo("flags").split())
+    return [name for name in _NOTABLE if name in flags]
+
+
+def has_vnni() -> bool:
+    """Whether U8×S8 products are exact: VNNI in any width, or AMX."""
+    return bool({"avx_vnni", "avx512_vnni", "amx_int8"} & set(instruction_sets()))
+
+
+def has_bf16() -> bool:
+    """Whether bf16 products run in hardware."""
+    return bool({"avx512_bf16", "amx_bf16"} & set(instruction_sets()))
+
+
+def cpu_name() -> str:
+    """The CPU's model name."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
