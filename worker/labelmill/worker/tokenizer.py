@@ -15,12 +15,12 @@ class Tokens(NamedTuple):
     #: Ids to score, special tokens included, at most max_length of them.
     ids: list[int]
     #: Tokens of the whole text, special tokens included.
-    count: int
+    token_count: int
 
     @property
     def truncated(self) -> bool:
         """Whether tokens were cut off."""
-        return self.count > len(self.ids)
+        return self.token_count > len(self.ids)
 
 
 class Tokenizer:
