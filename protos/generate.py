@@ -1,4 +1,4 @@
-"""Regenerates the committed stubs in core/labelmill/v1 from protos/labelmill/v1.
+"""Regenerates the committed stubs below core/labelmill from protos/labelmill.
 
 Run by `make protos`. `--check` writes into a temporary folder and exits 1 when the committed
 stubs differ, which is what CI does.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import filecmp
-import shutil
 import sys
 import sysconfig
 import tempfile
@@ -18,14 +17,18 @@ from grpc_tools import protoc
 
 PROTOS = Path(__file__).resolve().parent
 STUBS = PROTOS.parent / "core"
-PACKAGE = Path("labelmill/v1")
+PACKAGES = (Path("labelmill/v1"), Path("labelmill/internal/v1"))
 
 
 def generate(out: Path) -> None:
     """Writes the stubs of every proto below `out`; raises SystemExit when protoc fails."""
     scripts = Path(sysconfig.get_path("scripts"))
     well_known = Path(protoc.__file__).parent / "_proto"
-    sources = sorted(str(path.relative_to(PROTOS)) for path in (PROTOS / PACKAGE).glob("*.proto"))
+    sources = [
+        str(path.relative_to(PROTOS))
+        for package in PACKAGES
+        for path in sorted((PROTOS / package).glob("*.proto"))
+    ]
     out.mkdir(parents=True, exist_ok=True)
     code = protoc.main(
         [
@@ -48,12 +51,16 @@ def generate(out: Path) -> None:
 def drift() -> list[str]:
     """Names of committed stubs that differ from freshly generated ones."""
     with tempfile.TemporaryDirectory() as folder:
-        generate(Path(folder))
-        fresh, committed = Path(folder) / PACKAGE, STUBS / PACKAGE
-        names = {path.name for path in fresh.iterdir()}
-        names |= {path.name for path in committed.glob("*_pb2*")}
-        _, differing, missing = filecmp.cmpfiles(fresh, committed, sorted(names), shallow=False)
+        fresh = Path(folder)
+        generate(fresh)
+        names = {str(path.relative_to(fresh)) for path in fresh.rglob("*_pb2*")}
+        names |= {str(path.relative_to(STUBS)) for path in _committed()}
+        _, differing, missing = filecmp.cmpfiles(fresh, STUBS, sorted(names), shallow=False)
         return sorted(differing + missing)
+
+
+def _committed() -> list[Path]:
+    return [path for package in PACKAGES for path in (STUBS / package).glob("*_pb2*")]
 
 
 def main() -> None:
@@ -65,10 +72,9 @@ def main() -> None:
         if stale:
             sys.exit(f"stubs are out of date, run `make protos`: {', '.join(stale)}")
         return
-    for old in (STUBS / PACKAGE).glob("*_pb2*"):
+    for old in _committed():
         old.unlink()
     generate(STUBS)
-    shutil.rmtree(STUBS / PACKAGE / "__pycache__", ignore_errors=True)
 
 
 if __name__ == "__main__":
