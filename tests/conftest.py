@@ -62,8 +62,8 @@ def valkey() -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture
-def redis_url(valkey: EmbeddedServer) -> Iterator[str]:
+def redis_url(valkey: EmbeddedServer) -> str:
     """A URL of an empty database."""
     with redis.Redis.from_url(valkey.url) as client:
         client.flushall()
-    yield valkey.url
+    return valkey.url

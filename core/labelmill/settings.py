@@ -82,4 +82,3 @@ class WorkerSettings(Settings):
         4, ge=1, description="Model versions kept in memory; the least recently used goes first."
     )
     drain_s: float = Field(20.0, ge=0, description="Seconds to finish work after SIGTERM.")
-    metrics_port: int = Field(0, ge=0, le=65535, description="Prometheus port; 0 serves none.")

@@ -1,4 +1,6 @@
-"""Aliases: the mutable pointers from a model's name to its immutable versions. Async.
+"""Aliases: the mutable pointers from a model's name to its immutable versions.
+
+`AliasStore` is the server's side (async); `point` is what a worker does with a new version.
 
 Field names that start with ":" are ours; the grammar of aliases cannot produce them.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import redis
 import redis.asyncio
 
 from labelmill.errors import EtagMismatchError
@@ -54,3 +57,9 @@ class AliasStore:
                 f"etag: the aliases of {model!r} changed since {etag!r} was read; read the model "
                 "again and retry"
             )
+
+
+def point(client: redis.Redis, model: str, alias: str, version: int, *, shard: int = 0) -> None:
+    """Points `alias` at `version`, wherever it was."""
+    script = client.register_script(scripts.source("set_alias"))
+    script(keys=[Keys(shard).aliases(model)], args=[alias, version, ""])

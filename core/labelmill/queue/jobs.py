@@ -266,7 +266,7 @@ class JobStore:
                 k.events(job),
                 k.sweep(),
             ],
-            [job, "CANCELLED"],
+            [job, "CANCELLED", "", ""],
         )
         before = verdict[0].decode() if verdict else "gone"
         if before in ("SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "EXPIRED", "gone"):

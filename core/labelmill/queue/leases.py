@@ -247,7 +247,12 @@ class Leases:
                 continue
             reaped += self._reap_job(record)
             if record.deadline and self._now_ms() > record.deadline:
-                self._expire(record)
+                self._stop(
+                    record,
+                    "EXPIRED",
+                    "DEADLINE_EXCEEDED",
+                    "the job was not done by its deadline; results so far are kept",
+                )
         self._sweep()
         self._purge()
         return reaped
@@ -306,7 +311,11 @@ class Leases:
                 args=[job, chunk],
             )
 
-    def _expire(self, record: JobRecord) -> None:
+    def fail_job(self, record: JobRecord, reason: str, message: str) -> None:
+        """Ends a job that no chunk of it can succeed in; results so far are kept."""
+        self._stop(record, "FAILED", reason, message)
+
+    def _stop(self, record: JobRecord, state: str, reason: str, message: str) -> None:
         k, job, pool = self._keys, record.id, engine_family(record.engine)
         self._scripts["stop"](
             keys=[
@@ -320,7 +329,7 @@ class Leases:
                 k.events(job),
                 k.sweep(),
             ],
-            args=[job, "EXPIRED"],
+            args=[job, state, reason, message],
         )
 
     def _sweep(self) -> None:

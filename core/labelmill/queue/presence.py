@@ -26,6 +26,8 @@ class WorkerInfo:
     name: str
     #: Engine families it serves, e.g. ``onnx``.
     pools: list[str]
+    #: Concrete engines this machine can run, e.g. ``torch-bf16``.
+    engines: list[str]
     threads: int
     trains: bool
     host: str

@@ -204,7 +204,7 @@ class TrainingLeases:
         self._worker = worker
         self._lease_ms = lease_ms
         self._keys = Keys(shard)
-        names = ("train_lease", "train_beat", "train_event")
+        names = ("train_lease", "train_beat", "train_event", "train_release")
         self._scripts = {name: client.register_script(scripts.source(name)) for name in names}
 
     def lease(self) -> tuple[TrainingRecord, str] | None:
@@ -267,6 +267,14 @@ class TrainingLeases:
         if reason:
             fields |= {"error_reason": reason, "error_message": event.message}
         return self._event(job, token, event, state, fields)
+
+    def release(self, job: str, token: str) -> bool:
+        """Puts the job back for another worker; False when the lease was lost."""
+        return bool(
+            self._scripts["train_release"](
+                keys=[self._keys.training(job), self._keys.training_queue()], args=[job, token]
+            )
+        )
 
     def _event(
         self,

@@ -1,14 +1,13 @@
--- Cancels or expires a job: no further lease, leased chunks stop at their next beat.
+-- Stops a job: no further lease, leased chunks stop at their next beat.
 -- KEYS: job, chunks, active, expire, ring, tenant_ring, usage, events, sweep
--- ARGV: id, CANCELLED|EXPIRED
+-- ARGV: id, CANCELLED|EXPIRED|FAILED, error reason or '', error message
 -- Returns {state before, state now}, or {} when the job is gone.
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return {} end
 if FINAL[state] or state == 'CANCELLING' then return {state, state} end
 redis.call('HSET', KEYS[1], 'state', 'CANCELLING', 'stop_as', ARGV[2])
-if ARGV[2] == 'EXPIRED' then
-  redis.call('HSET', KEYS[1], 'error_reason', 'DEADLINE_EXCEEDED', 'error_message',
-    'the job was not done by its deadline; results so far are kept')
+if ARGV[3] ~= '' then
+  redis.call('HSET', KEYS[1], 'error_reason', ARGV[3], 'error_message', ARGV[4])
 end
 redis.call('ZREM', KEYS[6], ARGV[1])
 if redis.call('ZCARD', KEYS[6]) == 0 then
