@@ -1,0 +1,1 @@
+"""What both clients share: requests, parsed answers, errors and retry decisions. No I/O."""
