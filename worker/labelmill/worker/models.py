@@ -1,0 +1,153 @@
+"""Loaded model versions: tokenizer, engine and manifest together, the least used dropped first."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from labelmill.worker.engines.golden import open_checked
+
+from labelmill.names import engine_family
+from labelmill.registry import Manifest, Registry
+from labelmill.registry.manifest import (
+    GOLDEN_FILE,
+    ONNX_FP32_FILE,
+    ONNX_INT8_FILE,
+    TOKENIZER_FILE,
+    TORCH_DIR,
+)
+from labelmill.worker.engines import Engine
+from labelmill.worker.tokenizer import Tokenizer
+
+_log = logging.getLogger(__name__)
+
+#: Longest engine run of bulk work, in ms, so that an online text need not wait longer.
+BULK_BATCH_MS = 25.0
+
+#: Bounds of a batch, in padded tokens; see engines/batches.py for the upper one.
+_MIN_BATCH_TOKENS, _MAX_BATCH_TOKENS = 64, 512
+
+#: Rows and tokens of the run that measures speed at load.
+_PROBE_ROWS, _PROBE_LENGTH, _PROBE_RUNS = 8, 32, 3
+
+
+@dataclass
+class LoadedModel:
+    """One version on one engine, ready to score."""
+
+    manifest: Manifest
+    tokenizer: Tokenizer
+    engine: Engine
+    #: Padded tokens of a bulk batch that runs for at most BULK_BATCH_MS.
+    batch_tokens: int
+    #: Why another engine serves than the one asked for; empty when the right one does.
+    warning: str = ""
+
+    @property
+    def name(self) -> str:
+        """E.g. ``reviews@3 onnx-int8``."""
+        return f"{self.manifest.model}@{self.manifest.version} {self.engine.name}"
+
+
+class ModelCache:
+    """Loads versions on demand and keeps the most recently used. Thread-safe.
+
+    Args:
+        registry: where versions lie.
+        limit: versions kept; one more goes once nothing under way uses it.
+        threads: threads one engine call may use; above 1 only for torch, which has one queue.
+    """
+
+    def __init__(self, registry: Registry, *, limit: int, threads: int) -> None:
+        self._registry = registry
+        self._limit = limit
+        self._threads = threads
+        self._loaded: OrderedDict[tuple[str, int, str], LoadedModel] = OrderedDict()
+        self._lock = threading.Lock()
+        # Loading takes seconds; whoever only asks for names must not wait for it.
+        self._loading = threading.Lock()
+
+    def get(self, model: str, version: int, engine: str) -> LoadedModel:
+        """The version on `engine`, loaded and self-tested.
+
+        Raises:
+            LabelmillError: it does not exist, is corrupt, or cannot run here.
+        """
+        key = (model, version, engine)
+        if found := self._find(key):
+            return found
+        with self._loading:
+            if found := self._find(key):
+                return found
+            loaded = self._load(model, version, engine)
+            with self._lock:
+                self._loaded[key] = loaded
+                while len(self._loaded) > self._limit:
+                    _, oldest = self._loaded.popitem(last=False)
+                    # Work under way keeps its own reference; the engine ends with the last one.
+                    _log.info("unloaded %s", oldest.name)
+            return loaded
+
+    def _find(self, key: tuple[str, int, str]) -> LoadedModel | None:
+        with self._lock:
+            found = self._loaded.get(key)
+            if found is not None:
+                self._loaded.move_to_end(key)
+            return found
+
+    def _load(self, model: str, version: int, engine: str) -> LoadedModel:
+        started = time.perf_counter()
+        manifest = self._registry.manifest(model, version)
+        self._registry.verify(model, version, only=_files(manifest, engine))
+        folder = self._registry.path(model, version)
+        threads = self._threads if engine_family(engine) == "torch" else 1
+        opened, test = open_checked(folder, manifest, engine, threads)
+        warning = ""
+        if opened.name != engine:
+            warning = (
+                f"{model}@{version}: {engine} failed its self-test on this CPU (label agreement "
+                f"{test.label_agreement:.3f}); {opened.name} serves instead"
+            )
+            _log.warning(warning)
+        tokenizer = Tokenizer(folder / TOKENIZER_FILE, manifest.max_length)
+        budget = _batch_tokens(opened, manifest)
+        loaded = LoadedModel(manifest, tokenizer, opened, budget, warning)
+        seconds = time.perf_counter() - started
+        _log.info("loaded %s in %.2f s, %d padded tokens a batch", loaded.name, seconds, budget)
+        return loaded
+
+    def names(self) -> list[str]:
+        """Names of loaded versions."""
+        with self._lock:
+            return [loaded.name for loaded in self._loaded.values()]
+
+    def warnings(self) -> list[str]:
+        """Warnings of loaded versions."""
+        with self._lock:
+            return [loaded.warning for loaded in self._loaded.values() if loaded.warning]
+
+
+def _files(manifest: Manifest, engine: str) -> list[str]:
+    """Artifacts that serving on `engine` reads."""
+    wanted = [TOKENIZER_FILE, GOLDEN_FILE]
+    if engine_family(engine) == "torch":
+        wanted += [name for name in manifest.artifacts if name.startswith(f"{TORCH_DIR}/")]
+    else:
+        wanted.append(ONNX_FP32_FILE if engine == "onnx-fp32" else ONNX_INT8_FILE)
+    return wanted
+
+
+def _batch_tokens(engine: Engine, manifest: Manifest) -> int:
+    """Padded tokens that take about BULK_BATCH_MS, from a short measurement."""
+    length = min(_PROBE_LENGTH, manifest.max_length)
+    batch = [[manifest.pad_token_id] * length] * _PROBE_ROWS
+    times_ms = []
+    for _ in range(_PROBE_RUNS):
+        started = time.perf_counter()
+        engine.infer(batch)
+        times_ms.append((time.perf_counter() - started) * 1000)
+    tokens = int(BULK_BATCH_MS / min(times_ms) * _PROBE_ROWS * length)
+    return max(_MIN_BATCH_TOKENS, min(_MAX_BATCH_TOKENS, tokens))
