@@ -3,6 +3,7 @@
 `Client` blocks, `AsyncClient` is its asyncio twin; both raise the classes of `labelmill.errors`.
 """
 
+from labelmill.client._aio.client import AsyncClient
 from labelmill.client._sync.client import Client
 from labelmill.client._wire.backoff import RetryPolicy
 from labelmill.client._wire.classification import (
@@ -19,6 +20,7 @@ from labelmill.client._wire.training import Dataset, TrainingConfig, TrainingEve
 
 __all__ = [
     "Artifact",
+    "AsyncClient",
     "Classification",
     "Client",
     "Dataset",

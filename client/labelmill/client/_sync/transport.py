@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import grpc
 from google.protobuf.message import Message
@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from labelmill.client._sync.stop import Stop
 from labelmill.client._wire.backoff import Backoff, RetryPolicy
 from labelmill.client._wire.call import Call, Cursor, Method, Page
-from labelmill.client._wire.status import to_error
+from labelmill.client._wire.status import Status, to_error
 from labelmill.client._wire.target import channel_options, resolve_address
 from labelmill.errors import (
     CancelledError,
@@ -114,14 +114,27 @@ class Transport:
         """Sends a stream of `messages`, made anew for every attempt, and returns the answer."""
         stop = stop or Stop()
         send = self._callable("stream_unary", method)
+        failures: list[Exception] = []
+
+        def recorded() -> Iterator[Message]:
+            try:
+                yield from messages()
+            except Exception as error:
+                # gRPC takes it from its own thread and reports only that there was one.
+                failures.append(error)
+                raise
 
         def attempt(left_s: float | None) -> Any:
-            future = send.future(messages(), timeout=left_s)
+            future = send.future(recorded(), timeout=left_s)
             with stop.cancelling(future.cancel):
                 try:
                     return future.result()
                 except grpc.FutureCancelledError:
                     raise CancelledError("the upload was stopped") from None
+                except grpc.RpcError:
+                    if failures:
+                        raise failures[0] from None
+                    raise
                 finally:
                     future.cancel()
 
@@ -186,4 +199,4 @@ class Transport:
     def _error(self, status: grpc.RpcError) -> LabelmillError:
         if self._closed:
             return FailedPreconditionError("this client was closed while the call was under way")
-        return to_error(status, self.address)  # type: ignore[arg-type]
+        return to_error(cast("Status", status), self.address)

@@ -42,22 +42,37 @@ class Item(NamedTuple):
     id: str = ""
 
 
+class Pairing:
+    """Gives each text the id that stands at its place."""
+
+    def __init__(self, ids: Iterable[str] | None) -> None:
+        self._ids = None if ids is None else iter(ids)
+        self._count = 0
+
+    def pair(self, text: str) -> Item:
+        """The next item; raises InvalidArgumentError when the ids have run out."""
+        if self._ids is None:
+            return Item(text)
+        item_id = next(self._ids, None)
+        if item_id is None:
+            raise InvalidArgumentError.at(
+                "ids", f"there are only {self._count}, but more texts; give one id a text"
+            )
+        self._count += 1
+        return Item(text, item_id)
+
+    def finish(self) -> None:
+        """Raises InvalidArgumentError when ids are left over."""
+        if self._ids is not None and next(self._ids, None) is not None:
+            raise InvalidArgumentError.at("ids", f"there are more than the {self._count} texts")
+
+
 def items(texts: Iterable[str], ids: Iterable[str] | None) -> Iterator[Item]:
     """Pairs texts with ids; raises InvalidArgumentError when their numbers differ."""
-    if ids is None:
-        for text in texts:
-            yield Item(text)
-        return
-    rest = iter(ids)
-    count = 0
+    pairing = Pairing(ids)
     for text in texts:
-        item_id = next(rest, None)
-        if item_id is None:
-            raise InvalidArgumentError.at("ids", f"there are only {count} ids; give one a text")
-        yield Item(text, item_id)
-        count += 1
-    if next(rest, None) is not None:
-        raise InvalidArgumentError.at("ids", f"there are more ids than the {count} texts")
+        yield pairing.pair(text)
+    pairing.finish()
 
 
 def check_texts(texts: object) -> None:
