@@ -13,7 +13,6 @@ from google.rpc import error_details_pb2, status_pb2
 
 from labelmill.errors import (
     DOMAIN,
-    CancelledError,
     DeadlineError,
     FailedPreconditionError,
     FieldViolation,
@@ -37,7 +36,6 @@ _BY_CODE: dict[grpc.StatusCode, type[LabelmillError]] = {
     grpc.StatusCode.FAILED_PRECONDITION: FailedPreconditionError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: OverloadedError,
     grpc.StatusCode.UNIMPLEMENTED: UnimplementedError,
-    grpc.StatusCode.CANCELLED: CancelledError,
     grpc.StatusCode.INTERNAL: InternalError,
     grpc.StatusCode.UNKNOWN: InternalError,
 }
@@ -101,6 +99,13 @@ def _without_reason(status: Status, address: str, retry_after_s: float | None) -
             "give its --address (LABELMILL_ADDRESS)",
             metadata={"address": address, "grpc": text},
             retry_after_s=retry_after_s,
+        )
+    if code is grpc.StatusCode.CANCELLED:
+        # The clients' own cancellations never come here: a server that stops did this.
+        return ServerUnavailableError(
+            f"the server at {address} broke the call off, as one does that is shutting down; "
+            "try again",
+            metadata={"address": address, "grpc": text},
         )
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineError(

@@ -1,0 +1,137 @@
+"""What is computed from a contender's raw measurements. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import ceil
+from statistics import median
+from typing import Any
+
+
+@dataclass
+class Raw:
+    """Everything measured of one contender."""
+
+    name: str
+    #: Indices of its texts among those of the run.
+    indices: list[int]
+    #: Seconds of each round over those texts.
+    seconds: list[float]
+    #: Labels of the last round, one a text.
+    labels: list[str]
+    #: Positions among its texts of those scored alone, their labels then, and milliseconds.
+    alone_positions: list[int]
+    alone_labels: list[str]
+    alone_ms: list[float]
+    load_seconds: float
+    peak_bytes: int
+    file_bytes: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every contender is measured against."""
+
+    #: True labels, one a text, or none.
+    truth: list[str]
+    token_counts: list[int]
+    macs_per_token: int
+    #: U8×S8 multiply-accumulates a second; None when it was not measured.
+    ceiling: float | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One row of the comparison; see docs/performance.md for how each figure is measured."""
+
+    name: str
+    #: Median of the rounds, the slowest and the fastest round.
+    texts_per_second: float
+    texts_per_second_min: float
+    texts_per_second_max: float
+    tokens_per_second: float
+    #: Milliseconds of one text alone.
+    p50_ms: float
+    p99_ms: float
+    #: Share of texts with their true label; None without labels.
+    accuracy: float | None
+    #: Share of texts with the reference's label; None without a reference.
+    label_agreement: float | None
+    #: Texts, of those scored alone, whose label was another one within a batch.
+    batch_flips: int
+    #: Share of the machine's U8×S8 rate that the linear layers ran at; None unless INT8.
+    peak_share: float | None
+    texts: int
+    texts_alone: int
+    load_seconds: float
+    peak_memory_bytes: int
+    file_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As `bench --json` prints it."""
+        return {
+            key: round(value, 4) if isinstance(value, float) else value
+            for key, value in asdict(self).items()
+        }
+
+
+def figures(raw: Raw, run: Run, reference: Raw | None) -> Figures:
+    """The row of one contender; `reference` decides what agreement is with."""
+    count = len(raw.indices)
+    rates = [count / seconds for seconds in raw.seconds]
+    rate = median(rates)
+    tokens = sum(run.token_counts[index] for index in raw.indices)
+    tokens_per_second = rate * tokens / count
+    alone = zip(raw.alone_positions, raw.alone_labels, strict=True)
+    return Figures(
+        name=raw.name,
+        texts_per_second=rate,
+        texts_per_second_min=min(rates),
+        texts_per_second_max=max(rates),
+        tokens_per_second=tokens_per_second,
+        p50_ms=percentile(raw.alone_ms, 50),
+        p99_ms=percentile(raw.alone_ms, 99),
+        accuracy=_accuracy(raw, run.truth),
+        label_agreement=_agreement(raw, reference),
+        batch_flips=sum(label != raw.labels[position] for position, label in alone),
+        peak_share=(
+            tokens_per_second * run.macs_per_token / run.ceiling
+            if run.ceiling and raw.name.endswith("-int8")
+            else None
+        ),
+        texts=count,
+        texts_alone=len(raw.alone_positions),
+        load_seconds=raw.load_seconds,
+        peak_memory_bytes=raw.peak_bytes,
+        file_bytes=raw.file_bytes,
+    )
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Nearest-rank percentile: the smallest value that `percent` of them do not exceed."""
+    return sorted(values)[max(0, ceil(len(values) * percent / 100) - 1)]
+
+
+def _accuracy(raw: Raw, truth: list[str]) -> float | None:
+    if not truth:
+        return None
+    pairs = zip(raw.indices, raw.labels, strict=True)
+    return sum(_same(label, truth[index]) for index, label in pairs) / len(raw.indices)
+
+
+def _agreement(raw: Raw, reference: Raw | None) -> float | None:
+    if reference is None:
+        return None
+    theirs = dict(zip(reference.indices, reference.labels, strict=True))
+    shared = [
+        theirs[index] == label
+        for index, label in zip(raw.indices, raw.labels, strict=True)
+        if index in theirs
+    ]
+    return sum(shared) / len(shared) if shared else None
+
+
+def _same(label: str, truth: str) -> bool:
+    """Whether both name the same labels; several are joined by ``|`` in any order."""
+    return label == truth or set(label.split("|")) == {part.strip() for part in truth.split("|")}
