@@ -52,6 +52,11 @@ class ServerSettings(Settings):
     max_online_requests: int = Field(
         4096, ge=1, description="Classify calls in flight per server; more are refused."
     )
+    max_queued_requests: int = Field(
+        16_384,
+        ge=1,
+        description="Classify calls waiting per engine family, over all servers; more are refused.",
+    )
     max_queued_texts: int = Field(
         50_000_000, ge=1, description="Texts waiting in scoring jobs per tenant; more are refused."
     )

@@ -45,15 +45,17 @@ _CONNECT_TIMEOUT_S = 2.0
 #: Seconds to wait for an answer; longer than any blocking call made here.
 _SOCKET_TIMEOUT_S = 15.0
 
-#: Connections one process may hold; a watcher takes one while it blocks.
+#: Connections one worker may hold.
 _MAX_CONNECTIONS = 512
 
+#: Seconds that a server's call waits for one of its pool's connections.
+_POOL_TIMEOUT_S = 5.0
 
-def _options() -> dict[str, Any]:
+
+def _options(answer_timeout_s: float) -> dict[str, Any]:
     return {
         "socket_connect_timeout": _CONNECT_TIMEOUT_S,
-        "socket_timeout": _SOCKET_TIMEOUT_S,
-        "max_connections": _MAX_CONNECTIONS,
+        "socket_timeout": answer_timeout_s,
         "health_check_interval": 30,
     }
 
@@ -65,22 +67,49 @@ def connect(url: str) -> redis.Redis:
         InvalidArgumentError: `url` is none Redis understands.
     """
     try:
-        return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_options())
+        return redis.Redis.from_url(
+            url,
+            retry=Retry(NoBackoff(), 0),
+            max_connections=_MAX_CONNECTIONS,
+            **_options(_SOCKET_TIMEOUT_S),
+        )
     except ValueError as error:
         raise InvalidArgumentError.at("redis_url", str(error)) from error
 
 
-def connect_async(url: str) -> redis.asyncio.Redis:
+def connect_async(
+    url: str,
+    *,
+    connections: int = 128,
+    retries: int = 3,
+    answer_timeout_s: float = _SOCKET_TIMEOUT_S,
+) -> redis.asyncio.Redis:
     """A client for servers. It retries a moment, as every script may be repeated, then fails fast.
+
+    Args:
+        url: redis://, rediss:// or unix://.
+        connections: most that are open at once; further calls wait for one.
+        retries: tries after the first. Only lost connections are tried again: a server that was
+            silent for `answer_timeout_s` would be so again.
+        answer_timeout_s: longest wait for an answer; longer than any blocking call made.
 
     Raises:
         InvalidArgumentError: `url` is none Redis understands.
     """
-    retry = redis.asyncio.retry.Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.1), 3)
+    retry = redis.asyncio.retry.Retry(
+        ExponentialWithJitterBackoff(base=0.01, cap=0.1), retries, (RedisConnectionError,)
+    )
     try:
-        return redis.asyncio.Redis.from_url(url, retry=retry, **_options())
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
+            url,
+            max_connections=connections,
+            timeout=_POOL_TIMEOUT_S,
+            retry=retry,
+            **_options(answer_timeout_s),
+        )
     except ValueError as error:
         raise InvalidArgumentError.at("redis_url", str(error)) from error
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 def redacted(url: str) -> str:

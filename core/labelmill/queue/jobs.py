@@ -25,6 +25,7 @@ from labelmill.queue import durability, scripts
 from labelmill.queue.codec import pack, unpack
 from labelmill.queue.job import JobRecord, NewJob
 from labelmill.queue.keys import Keys, new_job_id, shard_of
+from labelmill.queue.listing import Place, newest
 from labelmill.queue.streams import entries_of
 from labelmill.v1.scoring_pb2 import ScoringItem, ScoringResult
 
@@ -40,6 +41,9 @@ _REQUEST_TTL_MS = 24 * 3600 * 1000
 
 #: Seconds until a caller over quota should try again.
 _QUOTA_RETRY_S = 1.0
+
+#: Chunks that one reading of results looks at, at most.
+_CHUNKS_A_READ = 1024
 
 #: How long one wait for a job's next change lasts, in ms.
 _WATCH_BLOCK_MS = 1000
@@ -168,7 +172,7 @@ class JobStore:
                 f"tenant {record.tenant} has {self._max_queued_texts} texts waiting, its limit; "
                 "wait until some are scored",
                 retry_after_s=_QUOTA_RETRY_S,
-                metadata={"expected_offset": str(held)},
+                metadata={"expected_offset": str(held), "subject": f"tenant:{record.tenant}"},
             )
         return FailedPreconditionError(
             f"job {record.id} is {verdict} and takes no more texts; create another"
@@ -204,21 +208,25 @@ class JobStore:
             raise _gone(job)
         return JobRecord.parse(job, fields)
 
-    async def newest(self, *, before_ms: int | None, limit: int) -> list[JobRecord]:
-        """Up to `limit` jobs created before `before_ms`, newest first."""
-        newest = "+inf" if before_ms is None else f"({before_ms}"
-        ids = await self._redis.zrange(
-            self._keys.jobs(), newest, "-inf", desc=True, byscore=True, offset=0, num=limit
-        )
+    async def newest(
+        self, *, after: Place | None, limit: int
+    ) -> tuple[list[JobRecord], Place | None]:
+        """A page of jobs, newest first, and where it ended; None when there are no more."""
+        places = await newest(self._redis, self._keys.jobs(), after, limit)
         pipe = self._redis.pipeline(transaction=False)
-        for job in ids:
-            pipe.hgetall(self._keys.job(job.decode()))
-        rows = await pipe.execute() if ids else []
-        return [
-            JobRecord.parse(job.decode(), fields)
-            for job, fields in zip(ids, rows, strict=True)
+        for place in places:
+            pipe.hgetall(self._keys.job(place.id))
+        rows = await pipe.execute() if places else []
+        records = [
+            JobRecord.parse(place.id, fields)
+            for place, fields in zip(places, rows, strict=True)
             if fields
         ]
+        return records, places[-1] if len(places) == limit else None
+
+    async def waiting(self, tenant: str) -> int:
+        """Texts of the tenant's jobs that wait for a result."""
+        return int(await self._redis.hget(self._keys.usage(tenant), "texts") or 0)
 
     async def item_errors(self, job: str) -> dict[str, int]:
         """Texts that failed, by reason."""
@@ -317,17 +325,26 @@ class JobStore:
             yield int(chunk), state, int(texts)
 
     async def results(
-        self, job: str, cursor: Cursor, limit: int
+        self, job: str, cursor: Cursor, limit: int, *, skip_gaps: bool = False
     ) -> tuple[list[ScoringResult], Cursor]:
         """Results from `cursor` in input order, up to `limit`, and the cursor after them.
 
-        Stops early at the first text whose result is not there yet.
+        Stops early at the first text whose result is not there yet. With `skip_gaps`, for a job
+        that is final, goes on after texts that were never scored; there is more as long as the
+        cursor moves.
         """
         rows: list[ScoringResult] = []
-        while len(rows) < limit:
-            line = await self._redis.hget(self._keys.states(job), str(cursor.chunk))
-            if line is None or not line.startswith(b"D:"):
+        for _ in range(_CHUNKS_A_READ):
+            if len(rows) >= limit:
                 break
+            line = await self._redis.hget(self._keys.states(job), str(cursor.chunk))
+            if line is None:
+                break
+            if not line.startswith(b"D:"):
+                if not skip_gaps:
+                    break
+                cursor = Cursor(cursor.chunk + int(line.split(b":")[1]), 0)
+                continue
             payload = await self._redis.get(self._keys.chunk_output(job, cursor.chunk))
             if payload is None:
                 raise _gone(job)

@@ -16,12 +16,13 @@ import redis
 import redis.asyncio
 from redis.exceptions import RedisError, ResponseError
 
-from labelmill.errors import DeadlineError
+from labelmill.errors import DeadlineError, QueueUnavailableError
 from labelmill.internal.v1.queue_pb2 import OnlineReply, OnlineRequest
 from labelmill.names import engine_family
 from labelmill.queue.connection import TRANSIENT
 from labelmill.queue.keys import GROUP, Keys
 from labelmill.queue.streams import entries_of
+from labelmill.v1.classification_pb2 import ItemError
 
 #: How long a dead server's replies lie around, in ms.
 _REPLY_TTL_MS = 60_000
@@ -69,11 +70,14 @@ class OnlineClient:
         self._waiting[request.id] = future
         key = self._keys.online_request(request.id)
         answered = False
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.set(key, request.SerializeToString(), px=remaining_ms)
+        pipe.xadd(self._keys.online(engine_family(request.engine)), {"r": request.id})
+        # redis-py may swallow a cancellation that hits it between write and read; it must not see
+        # the caller's.
+        enqueued = asyncio.ensure_future(pipe.execute())
         try:
-            pipe = self._redis.pipeline(transaction=True)
-            pipe.set(key, request.SerializeToString(), px=remaining_ms)
-            pipe.xadd(self._keys.online(engine_family(request.engine)), {"r": request.id})
-            await pipe.execute()
+            await asyncio.shield(enqueued)
             async with asyncio.timeout(remaining_ms / 1000):
                 reply = await future
             answered = True
@@ -86,32 +90,49 @@ class OnlineClient:
         finally:
             del self._waiting[request.id]
             if not answered:
-                await self._withdraw(key)
+                await asyncio.shield(self._withdraw(key, enqueued))
 
-    async def _withdraw(self, key: str) -> None:
+    async def _withdraw(self, key: str, enqueued: asyncio.Future[Any]) -> None:
         try:
-            await asyncio.shield(self._redis.unlink(key))
+            await enqueued
+            await self._redis.unlink(key)
         except RedisError:
             # The key's own time to live ends it as well.
             return
 
     async def run(self) -> None:
-        """Hands replies to their callers until cancelled; outlives Redis going away."""
+        """Hands replies to their callers until cancelled; outlives Redis going away.
+
+        When the connection breaks, a reply may be lost on the way and nobody would send it again,
+        so every waiting call gets the error QUEUE_UNAVAILABLE at once: callers may repeat it.
+        """
         key = self._keys.reply(self._server)
         while True:
             try:
                 reply = await self._redis.blpop([key], timeout=_BLOCK_S)
                 if reply is None:
                     continue
-                payloads = [reply[1], *(await self._redis.lpop(key, 64) or [])]
+                self._hand_over([reply[1]])
+                self._hand_over(await self._redis.lpop(key, 64) or [])
             except TRANSIENT:
+                self._give_up()
                 await asyncio.sleep(_RECONNECT_S)
-                continue
-            for payload in payloads:
-                answer = OnlineReply.FromString(payload)
-                future = self._waiting.get(answer.id)
-                if future is not None and not future.done():
-                    future.set_result(answer)
+
+    def _hand_over(self, payloads: Sequence[bytes]) -> None:
+        for payload in payloads:
+            answer = OnlineReply.FromString(payload)
+            future = self._waiting.get(answer.id)
+            if future is not None and not future.done():
+                future.set_result(answer)
+
+    def _give_up(self) -> None:
+        error = ItemError(
+            reason=QueueUnavailableError.reason,
+            message="the connection to Redis broke while the request was under way; try again",
+        )
+        for request, future in self._waiting.items():
+            if not future.done():
+                future.set_result(OnlineReply(id=request, error=error))
 
     async def queued(self, pool: str) -> int:
         """Requests waiting or under way in a pool."""

@@ -20,6 +20,7 @@ from labelmill.errors import FailedPreconditionError, JobNotFoundError, RequestI
 from labelmill.queue import durability, scripts
 from labelmill.queue.job import FINAL_STATES
 from labelmill.queue.keys import GROUP, Keys, new_job_id, shard_of
+from labelmill.queue.listing import Place, newest
 from labelmill.queue.streams import entries_of
 from labelmill.v1.scoring_pb2 import JobState
 from labelmill.v1.training_pb2 import TrainingConfig, TrainingEvent
@@ -154,13 +155,13 @@ class TrainingStore:
             raise _gone(job)
         return TrainingRecord.parse(job, fields)
 
-    async def newest(self, *, before_ms: int | None, limit: int) -> list[TrainingRecord]:
-        """Up to `limit` jobs created before `before_ms`, newest first."""
-        highest = "+inf" if before_ms is None else f"({before_ms}"
-        ids = await self._redis.zrange(
-            self._keys.trainings(), highest, "-inf", desc=True, byscore=True, offset=0, num=limit
-        )
-        return [await self.get(job.decode()) for job in ids]
+    async def newest(
+        self, *, after: Place | None, limit: int
+    ) -> tuple[list[TrainingRecord], Place | None]:
+        """A page of jobs, newest first, and where it ended; None when there are no more."""
+        places = await newest(self._redis, self._keys.trainings(), after, limit)
+        records = [await self.get(place.id) for place in places]
+        return records, places[-1] if len(places) == limit else None
 
     async def watch(self, job: str, after: int) -> AsyncIterator[TrainingEvent]:
         """Events after sequence `after`, then new ones, up to the one with a final state."""
