@@ -170,7 +170,7 @@ class _Comparison:
     def _open(self, job: dict[str, Any], stack: ExitStack) -> list[Contender]:
         opened = []
         for name in self._options.contenders:
-            if reason := _out_of_question(name, job):
+            if reason := job["unavailable"].get(name):
                 self._skip(name, reason)
                 continue
             self._notify(f"loading {name}")
@@ -239,14 +239,3 @@ class _Comparison:
             self._skip("ceiling", error.message)
             return []
         return [answer["macs_per_second"]]
-
-
-def _out_of_question(name: str, job: dict[str, Any]) -> str:
-    """Why `name` cannot run for this version or on this machine; empty when it may."""
-    if name in ("onnx-int8", "onnx-fp32") and name not in job["engines"]:
-        return f"the version was not published for it; it has {', '.join(job['engines'])}"
-    if name == "openvino-int8" and "onnx-int8" not in job["engines"]:
-        return "the version was not published as INT8"
-    if name.endswith("-bf16") and not job["bf16"]:
-        return "this CPU has neither AVX512_BF16 nor AMX"
-    return ""

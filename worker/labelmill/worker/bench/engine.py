@@ -1,0 +1,47 @@
+"""labelmill's own engines: batches of similar length by padded tokens, shared by threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from labelmill.names import engine_family
+from labelmill.registry.manifest import TOKENIZER_FILE, TORCH_DIR
+from labelmill.worker.bench.job import Job
+from labelmill.worker.bench.predictor import label_names
+from labelmill.worker.engines.base import open_engine
+from labelmill.worker.engines.batches import run
+from labelmill.worker.engines.onnx import FILES
+from labelmill.worker.tokenizer import Tokenizer
+
+
+class EnginePredictor:
+    """An engine with its tokenizer and batching.
+
+    Args:
+        name: concrete engine, e.g. ``onnx-int8``.
+        job: the run.
+    """
+
+    def __init__(self, name: str, job: Job) -> None:
+        folder = job.version_folder
+        self._manifest = job.manifest()
+        # torch parallelizes inside a call; the others run one single-threaded call a thread.
+        inside = engine_family(name) == "torch"
+        self._callers = 1 if inside else job.threads
+        self._engine = open_engine(
+            folder, self._manifest, name, threads=job.threads if inside else 1
+        )
+        self._tokenizer = Tokenizer(folder / TOKENIZER_FILE, self._manifest.max_length)
+        file = TORCH_DIR + "/model.safetensors" if inside else FILES.get(name, FILES["onnx-int8"])
+        self.file_bytes = (folder / file).stat().st_size
+
+    def predict(self, texts: Sequence[str]) -> list[str]:
+        """See `Predictor.predict`."""
+        ids = [tokens.ids for tokens in self._tokenizer.encode(texts)]
+        callers = 1 if len(ids) == 1 else self._callers
+        return label_names(run(self._engine, ids, callers), self._manifest)
+
+
+def open_predictor(name: str, job: Job) -> EnginePredictor:
+    """Opens a concrete engine, see `labelmill.worker.bench.predictor.open_predictor`."""
+    return EnginePredictor(name, job)
