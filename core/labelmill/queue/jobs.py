@@ -22,6 +22,7 @@ from labelmill.errors import (
 from labelmill.internal.v1.queue_pb2 import ChunkInput, ChunkOutput
 from labelmill.names import engine_family
 from labelmill.queue import durability, scripts
+from labelmill.queue.cancellation import raise_if_cancelled
 from labelmill.queue.codec import pack, unpack
 from labelmill.queue.job import JobRecord, NewJob
 from labelmill.queue.keys import Keys, new_job_id, shard_of
@@ -237,6 +238,7 @@ class JobStore:
         """The job now and after every change, until it is final."""
         seen = await self._newest_event(job)
         while True:
+            raise_if_cancelled()
             record = await self.get(job)
             yield record
             if record.final:
@@ -245,6 +247,7 @@ class JobStore:
 
     async def wait(self, job: str, seen: bytes) -> bytes:
         """Returns after the first event beyond `seen`, or after a second without one."""
+        raise_if_cancelled()
         reply = await self._redis.xread(
             {self._keys.events(job): seen}, block=_WATCH_BLOCK_MS, count=64
         )

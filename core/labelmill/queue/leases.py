@@ -171,7 +171,9 @@ class Leases:
 
     def release(self, lease: Lease, why: Release) -> bool:
         """Gives the chunk back; after an error with a delay. False when the lease was lost."""
-        delay = backoff_ms(lease.errors) if why == "ERROR" else 0
+        # With its last try used up the chunk is only split, which needs no waiting for.
+        retry = why == "ERROR" and lease.errors + 1 < MAX_ERRORS
+        delay = backoff_ms(lease.errors) if retry else 0
         return self._release(lease.job, lease.chunk, lease.token, why, delay)
 
     def _release(
@@ -235,12 +237,11 @@ class Leases:
         self._redis.blpop([self._keys.bell(pool) for pool in pools], timeout=timeout_s)
 
     def reap(self) -> int:
-        """Takes back lost leases, opens due retries, ends overdue jobs and frees what nobody needs.
+        """Takes back lost leases, ends overdue jobs and frees what nobody needs.
 
         Any worker may run it at any time. Returns the number of leases taken back.
         """
         reaped = 0
-        self._promote()
         for job in self._redis.smembers(self._keys.active()):
             record = self._record(job.decode())
             if record is None:
@@ -288,7 +289,8 @@ class Leases:
                 taken += self._release(record, chunk, parts[4], "LOST", 0)
         return taken
 
-    def _promote(self) -> None:
+    def promote(self) -> None:
+        """Opens chunks whose retry is due. Any worker may run it at any time."""
         k = self._keys
         due = self._redis.zrangebyscore(k.delayed(), 0, self._now_ms(), start=0, num=_ROUND)
         for member in due:

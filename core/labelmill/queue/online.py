@@ -19,6 +19,7 @@ from redis.exceptions import RedisError, ResponseError
 from labelmill.errors import DeadlineError, QueueUnavailableError
 from labelmill.internal.v1.queue_pb2 import OnlineReply, OnlineRequest
 from labelmill.names import engine_family
+from labelmill.queue.cancellation import raise_if_cancelled
 from labelmill.queue.connection import TRANSIENT
 from labelmill.queue.keys import GROUP, Keys
 from labelmill.queue.streams import entries_of
@@ -73,8 +74,7 @@ class OnlineClient:
         pipe = self._redis.pipeline(transaction=True)
         pipe.set(key, request.SerializeToString(), px=remaining_ms)
         pipe.xadd(self._keys.online(engine_family(request.engine)), {"r": request.id})
-        # redis-py may swallow a cancellation that hits it between write and read; it must not see
-        # the caller's.
+        # The caller's cancellation must not reach redis-py, which could swallow it.
         enqueued = asyncio.ensure_future(pipe.execute())
         try:
             await asyncio.shield(enqueued)
@@ -108,6 +108,7 @@ class OnlineClient:
         """
         key = self._keys.reply(self._server)
         while True:
+            raise_if_cancelled()
             try:
                 reply = await self._redis.blpop([key], timeout=_BLOCK_S)
                 if reply is None:

@@ -18,6 +18,7 @@ from redis.exceptions import ResponseError
 
 from labelmill.errors import FailedPreconditionError, JobNotFoundError, RequestIdReusedError
 from labelmill.queue import durability, scripts
+from labelmill.queue.cancellation import raise_if_cancelled
 from labelmill.queue.job import FINAL_STATES
 from labelmill.queue.keys import GROUP, Keys, new_job_id, shard_of
 from labelmill.queue.listing import Place, newest
@@ -167,6 +168,7 @@ class TrainingStore:
         """Events after sequence `after`, then new ones, up to the one with a final state."""
         key, seen = self._keys.training_events(job), f"{after}-0"
         while True:
+            raise_if_cancelled()
             record = await self.get(job)
             reply = await self._redis.xread({key: seen}, block=_WATCH_BLOCK_MS, count=256)
             for _, entries in entries_of(reply):

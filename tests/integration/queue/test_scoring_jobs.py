@@ -209,7 +209,7 @@ async def test_one_bad_text_is_found_by_bisection_and_named(
         # Retries are due at once.
         for member in raw.zrange(keys.delayed(), 0, -1):
             raw.zadd(keys.delayed(), {member: 0})
-        leases.reap()
+        leases.promote()
         lease = leases.lease(["onnx"])
         if lease is None:
             continue

@@ -32,6 +32,9 @@ _log = logging.getLogger(__name__)
 #: Seconds between rounds of reaping lost leases.
 _REAP_S = 5.0
 
+#: Seconds between looks for retries that are due.
+_PROMOTE_S = 0.5
+
 #: Seconds that the last replies and commits get after compute has ended.
 _FLUSH_S = 5.0
 
@@ -91,6 +94,7 @@ class Worker:
         self._upkeep = [
             RedisLoop("announce", self._announce, every_s=presence.ANNOUNCE_S),
             RedisLoop("reap", self._reap, every_s=_REAP_S),
+            RedisLoop("promote", self._leases.promote, every_s=_PROMOTE_S),
             self._bulk.beater,
         ]
 

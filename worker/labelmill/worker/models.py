@@ -8,8 +8,6 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from labelmill.worker.engines.golden import open_checked
-
 from labelmill.names import engine_family
 from labelmill.registry import Manifest, Registry
 from labelmill.registry.manifest import (
@@ -20,6 +18,7 @@ from labelmill.registry.manifest import (
     TORCH_DIR,
 )
 from labelmill.worker.engines import Engine
+from labelmill.worker.engines.checked import open_checked
 from labelmill.worker.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
@@ -104,14 +103,14 @@ class ModelCache:
         self._registry.verify(model, version, only=_files(manifest, engine))
         folder = self._registry.path(model, version)
         threads = self._threads if engine_family(engine) == "torch" else 1
-        opened, test = open_checked(folder, manifest, engine, threads)
+        opened, _ = open_checked(folder, manifest, engine, threads)
         warning = ""
         if opened.name != engine:
+            self._registry.verify(model, version, only=_files(manifest, opened.name))
             warning = (
-                f"{model}@{version}: {engine} failed its self-test on this CPU (label agreement "
-                f"{test.label_agreement:.3f}); {opened.name} serves instead"
+                f"{model}@{version}: {engine} failed its self-test on this CPU; {opened.name} "
+                "serves instead"
             )
-            _log.warning(warning)
         tokenizer = Tokenizer(folder / TOKENIZER_FILE, manifest.max_length)
         budget = _batch_tokens(opened, manifest)
         loaded = LoadedModel(manifest, tokenizer, opened, budget, warning)
@@ -137,7 +136,8 @@ def _files(manifest: Manifest, engine: str) -> list[str]:
         wanted += [name for name in manifest.artifacts if name.startswith(f"{TORCH_DIR}/")]
     else:
         wanted.append(ONNX_FP32_FILE if engine == "onnx-fp32" else ONNX_INT8_FILE)
-    return wanted
+    # What the version never had is for opening the engine to refuse.
+    return [name for name in wanted if name in manifest.artifacts]
 
 
 def _batch_tokens(engine: Engine, manifest: Manifest) -> int:
