@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from importlib.util import find_spec
@@ -16,6 +17,7 @@ from pathlib import Path
 import redis
 
 from labelmill.errors import FailedPreconditionError
+from labelmill.lifetime import bound
 
 #: Longest unix socket path that Linux accepts, in bytes, less the final zero.
 _LONGEST_SOCKET_PATH = 107
@@ -51,6 +53,7 @@ class EmbeddedServer:
         port: TCP port on 127.0.0.1; None listens on a unix socket in `data_dir` only.
         binary: server to start instead of the one `find_binary` finds.
         options: more configuration, e.g. ``{"maxmemory": "64mb"}``.
+        bound: end it when this process dies in any way; see labelmill.lifetime.
     """
 
     def __init__(
@@ -60,11 +63,13 @@ class EmbeddedServer:
         port: int | None = None,
         binary: Path | None = None,
         options: dict[str, str] | None = None,
+        bound: bool = False,
     ) -> None:
         self.data_dir = data_dir.resolve()
         self._port = port
         self._binary = binary or find_binary()
         self._options = options or {}
+        self._bound = bound
         self._process: subprocess.Popen[bytes] | None = None
         socket = self.data_dir / "valkey.sock"
         if port is None and len(os.fsencode(socket)) > _LONGEST_SOCKET_PATH:
@@ -78,6 +83,11 @@ class EmbeddedServer:
     def pid(self) -> int | None:
         """Process id while it runs."""
         return self._process.pid if self._process else None
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
 
     def start(self) -> EmbeddedServer:
         """Starts the server and waits until it answers.
@@ -103,9 +113,11 @@ class EmbeddedServer:
         if self._port:
             del settings["unixsocket"]
         arguments = [part for key, value in settings.items() for part in (f"--{key}", value)]
+        command = [str(self._binary), *arguments]
         # A process group of its own: ctrl-C must reach `up`, which drains before Valkey goes.
         self._process = subprocess.Popen(
-            [str(self._binary), *arguments],
+            # SIGTERM, so that it writes its files before it goes.
+            bound(command, signal.SIGTERM) if self._bound else command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

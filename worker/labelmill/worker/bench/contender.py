@@ -68,7 +68,9 @@ class Contender:
     def alone(self, budget_s: float, most: int) -> dict[str, Any]:
         """Scores texts one by one, spread over the file, until the budget is used up."""
         step = max(1, len(self._texts) // most)
-        positions, labels, milliseconds = [], [], []
+        positions: list[int] = []
+        labels: list[str] = []
+        milliseconds: list[float] = []
         started = time.perf_counter()
         for position in range(0, len(self._texts), step):
             spent = time.perf_counter() - started

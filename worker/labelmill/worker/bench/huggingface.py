@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -56,7 +57,7 @@ class PipelinePredictor:
     def predict(self, texts: Sequence[str]) -> list[str]:
         """See `Predictor.predict`."""
         several = self._manifest.problem_type == "multi_label"
-        answers = self._pipeline(
+        answers: Any = self._pipeline(
             list(texts),
             batch_size=FILE_ORDER_ROWS,
             truncation=True,
@@ -76,10 +77,11 @@ class PipelinePredictor:
         return "|".join(chosen) or UNKNOWN
 
 
-def _tokenizer(job: Job, manifest: Manifest) -> PreTrainedTokenizerFast:
+def _tokenizer(job: Job, manifest: Manifest) -> Any:
     file = job.version_folder / TOKENIZER_FILE
     pad_token = Tokenizer.from_file(str(file)).id_to_token(manifest.pad_token_id)
-    return PreTrainedTokenizerFast(
+    tokenizer: Any = PreTrainedTokenizerFast
+    return tokenizer(
         tokenizer_file=str(file),
         pad_token=pad_token,
         model_max_length=manifest.max_length,
