@@ -20,10 +20,14 @@ from labelmill.queue.job import JobRecord, NewJob
 from labelmill.queue.jobs import Cursor, JobStore
 from labelmill.queue.keys import GROUP, Keys
 from labelmill.queue.leases import Leases
-from labelmill.queue.online import OnlineClient
+from labelmill.queue.online import OnlineClient, OnlineLane, Ticket
 from labelmill.registry import Registry
 from labelmill.v1.classification_pb2 import LONG_TEXT_POLICY_REJECT, ScoringOptions
 from labelmill.v1.scoring_pb2 import ScoringItem, ScoringResult
+from labelmill.worker.finisher import Finisher
+from labelmill.worker.models import ModelCache
+from labelmill.worker.online import OnlineIntake
+from labelmill.worker.scheduler import Scheduler
 
 Start = Callable[..., WorkerProcess]
 
@@ -330,3 +334,29 @@ def test_a_redis_that_evicts_is_refused(redis_url: str, tmp_path: Path, raw: red
     finally:
         worker.kill()
         raw.config_set("maxmemory-policy", "noeviction")
+
+
+async def test_late_work_is_computed_although_redis_cannot_say_whether_it_is_wanted(
+    tmp_path: Path, registry: Registry
+) -> None:
+    server = EmbeddedServer(tmp_path / "valkey").start()
+    client = connect(server.url)
+    lane = OnlineLane(client, "w")
+    lane.open(["onnx"])
+    scheduler, finisher = Scheduler(), Finisher()
+    models = ModelCache(registry, limit=1, threads=1)
+    intake = OnlineIntake(lane, models, scheduler, finisher)
+    ticket = Ticket("onnx", b"1-0", request(["great"]))
+    intake.accept([ticket])
+    server.stop()
+    batch = scheduler.next()
+    assert batch is not None
+    assert batch.parts[0].work.wanted()
+    client.close()
+
+
+async def test_a_chunk_of_nothing_but_blank_texts_ends(start: Start, store: JobStore) -> None:
+    record = await job(store, [" ", "", "\t\n"])
+    start()
+    done = await finished(store, record)
+    assert (done.state, done.succeeded, done.failed) == ("PARTIALLY_SUCCEEDED", 0, 3)
