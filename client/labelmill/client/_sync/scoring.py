@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime
 
 from labelmill.client._sync.base import Part
-from labelmill.client._sync.stop import Stop
-from labelmill.client._sync.uploader import UploadThread, upload_items
+from labelmill.client._sync.uploader import ABANDON_S, run_job, upload_items
 from labelmill.client._wire import classification, jobs, upload
 from labelmill.client._wire.call import Call
 from labelmill.client._wire.classification import Classification, LongText
@@ -16,9 +15,6 @@ from labelmill.client._wire.jobs import Job, JobState, JobWatch, Priority
 from labelmill.client._wire.results import ResultBatch, ResultStream, ScoredText
 from labelmill.client._wire.upload import Item
 from labelmill.errors import LabelmillError
-
-#: Seconds that a `score` which is left early spends on stopping its upload and its job.
-_ABANDON_S = 2.0
 
 
 class Scoring(Part):
@@ -132,24 +128,18 @@ class Scoring(Part):
         self, create: Call[Job], items: Iterator[Item], timeout: float | None
     ) -> Iterator[ScoredText]:
         job_id = self._transport.unary(create).id
-        stop = Stop()
-        thread = UploadThread(self._transport, job_id, items, stop)
-        results = ResultStream(job_id)
+        run = run_job(self._transport, job_id, lambda _: items, timeout_s=timeout)
         done = False
-        thread.start()
         try:
-            for batch in self._transport.follow(results, timeout_s=timeout, stop=stop):
-                yield from batch.rows
-            if stop.is_set():
-                thread.finish()
-            jobs.check_outcome(self.get_job(job_id), results.next_index)
+            with closing(run):
+                for batch in run:
+                    yield from batch.rows
             done = True
         finally:
-            thread.abandon(_ABANDON_S)
             if not done:
                 # The server may be the very reason for leaving; the first error is the one to see.
                 with suppress(LabelmillError):
-                    self._transport.unary(jobs.cancel(job_id), _ABANDON_S)
+                    self._transport.unary(jobs.cancel(job_id), ABANDON_S)
 
     def create_job(
         self,

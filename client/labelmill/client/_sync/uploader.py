@@ -1,16 +1,17 @@
-"""Feeds a scoring job, from the caller's thread or from one of its own."""
+"""Feeds a scoring job, from the caller's thread or, while results come back, from its own."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable
 
 from labelmill.client._sync.stop import Stop
 from labelmill.client._sync.transport import Transport
 from labelmill.client._wire import jobs, upload
 from labelmill.client._wire.jobs import Job
+from labelmill.client._wire.results import ResultBatch, ResultStream
 from labelmill.client._wire.upload import Item
-from labelmill.errors import CancelledError, LabelmillError
+from labelmill.errors import CancelledError, LabelmillError, OffsetGapError
 from labelmill.v1 import scoring_pb2 as pb
 
 
@@ -54,16 +55,76 @@ def upload_items(
     return transport.unary(jobs.get(job_id))
 
 
+#: Seconds that a run which is left early waits for its upload to stop.
+ABANDON_S = 2.0
+
+#: The items from an index on.
+Source = Callable[[int], Iterable[Item]]
+
+
+def run_job(
+    transport: Transport,
+    job_id: str,
+    source: Source | None,
+    *,
+    offset: int = 0,
+    resume_token: str = "",
+    next_index: int = 0,
+    timeout_s: float | None = None,
+    replayable: bool = False,
+) -> Generator[ResultBatch, None, None]:
+    """Uploads a job's items from `offset` on while its results from `next_index` on come back.
+
+    Args:
+        transport: of the client.
+        job_id: a job made for an upload.
+        source: called from a thread; None when the job is sealed already.
+        offset: where the upload goes on.
+        resume_token: where the results go on.
+        next_index: the row after `resume_token`.
+        timeout_s: seconds for everything; None sets no bound.
+        replayable: `source` may be called again, so that a server which forgot the last items it
+            had acknowledged gets them a second time.
+
+    Raises:
+        LabelmillError: as ``Client.score``; or whatever `source` raised.
+    """
+    stop = Stop()
+    thread = None
+    if source is not None:
+        thread = UploadThread(transport, job_id, source, offset, stop, replayable=replayable)
+    results = ResultStream(job_id, resume_token, next_index)
+    try:
+        if thread:
+            thread.start()
+        yield from transport.follow(results, timeout_s=timeout_s, stop=stop)
+        if thread and stop.is_set():
+            thread.finish()
+        jobs.check_outcome(transport.unary(jobs.get(job_id)), results.next_index)
+    finally:
+        if thread:
+            thread.abandon(ABANDON_S)
+
+
 class UploadThread:
     """An upload beside the reading of results; `stop` is set when it fails."""
 
     def __init__(
-        self, transport: Transport, job_id: str, items: Iterable[Item], stop: Stop
+        self,
+        transport: Transport,
+        job_id: str,
+        source: Source,
+        offset: int,
+        stop: Stop,
+        *,
+        replayable: bool,
     ) -> None:
         self._transport = transport
         self._job_id = job_id
-        self._items = items
+        self._source = source
+        self._offset = offset
         self._stop = stop
+        self._replayable = replayable
         self._failure: BaseException | None = None
         self._thread = threading.Thread(
             target=self._run, name=f"labelmill-upload-{job_id}", daemon=True
@@ -89,8 +150,24 @@ class UploadThread:
 
     def _run(self) -> None:
         try:
-            upload_items(self._transport, self._job_id, self._items, stop=self._stop)
+            self._upload()
         except BaseException as error:  # noqa: BLE001 - raised again by `finish`
             if not self._stop.is_set():
                 self._failure = error
             self._stop.set()
+
+    def _upload(self) -> None:
+        while True:
+            items = self._source(self._offset)
+            try:
+                upload_items(
+                    self._transport, self._job_id, items, offset=self._offset, stop=self._stop
+                )
+            except OffsetGapError as gap:
+                # A queue that lost its last second asks for what it had acknowledged before.
+                held = gap.metadata.get("expected_offset", "")
+                if not self._replayable or not held.isdecimal():
+                    raise
+                self._offset = int(held)
+            else:
+                return

@@ -35,7 +35,6 @@ _BY_CODE: dict[grpc.StatusCode, type[LabelmillError]] = {
     grpc.StatusCode.NOT_FOUND: NotFoundError,
     grpc.StatusCode.FAILED_PRECONDITION: FailedPreconditionError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: OverloadedError,
-    grpc.StatusCode.UNIMPLEMENTED: UnimplementedError,
     grpc.StatusCode.INTERNAL: InternalError,
     grpc.StatusCode.UNKNOWN: InternalError,
 }
@@ -111,6 +110,11 @@ def _without_reason(status: Status, address: str, retry_after_s: float | None) -
         return DeadlineError(
             f"the server at {address} did not answer within the deadline; give a longer timeout, "
             "or start more workers",
+            metadata={"address": address, "grpc": text},
+        )
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return UnimplementedError(
+            f"the server at {address} does not know this call; it may be older than this client",
             metadata={"address": address, "grpc": text},
         )
     cls = _BY_CODE.get(code)

@@ -1,0 +1,1 @@
+"""The `labelmill` command; one file a command group, all of them on the client library."""

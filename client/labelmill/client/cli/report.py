@@ -1,0 +1,59 @@
+"""A trained version as people and scripts see it: figures against the baseline, gates, report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from labelmill.client import ModelVersion
+from labelmill.client.cli import output
+
+#: Keys of a report that `train --json` passes on.
+_REPORT_KEYS = ("baseline", "test", "gates", "seconds")
+
+
+def report_path(version: ModelVersion) -> str:
+    """Where the version's report.json lies, as the server sees it."""
+    return f"{version.location}/report.json"
+
+
+def summary(version: ModelVersion) -> dict[str, Any]:
+    """The document of `train --json`."""
+    report = version.report or {}
+    return {
+        "model": version.model,
+        "version": version.version,
+        "report": report_path(version),
+        **{key: report[key] for key in _REPORT_KEYS if key in report},
+    }
+
+
+def figures_table(version: ModelVersion) -> Table:
+    """Accuracy and macro-F1 on the test split: baseline, fp32, INT8."""
+    report = version.report or {}
+    table = output.table("test set", ">accuracy", ">macro-F1")
+    rows = {
+        "TF-IDF + logistic regression": report.get("baseline"),
+        "fine-tuned, fp32": report.get("test", {}).get("fp32"),
+        "fine-tuned, INT8": report.get("test", {}).get("int8"),
+    }
+    for name, figures in rows.items():
+        if figures:
+            table.add_row(name, _share(figures.get("accuracy")), _share(figures.get("macro_f1")))
+    return table
+
+
+def gates_table(version: ModelVersion) -> Table:
+    """What the export had to prove."""
+    table = output.table("gate", ">value", ">limit", "", title="gates")
+    for gate in version.gates:
+        sign = "≥" if gate.at_least else "≤"
+        passed = Text("passed") if gate.passed else Text("failed", style="bold red")
+        table.add_row(gate.name, f"{gate.value:.5g}", f"{sign} {gate.limit:.5g}", passed)
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
