@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from labelmill.client.bench import offline as benchmark
-from labelmill.client.bench.table import comparison, footnotes
-from labelmill.client.cli import options, output
+from labelmill.client.cli import comparison, options, output
 from labelmill.client.cli.up import DataDir
 from labelmill.client.examples import example_reviews
 from labelmill.client.local.installed import check_everything
@@ -93,10 +92,8 @@ def offline(
         )
     if json:
         output.document(result)
-        return
-    output.show(comparison(result))
-    for line in footnotes(result):
-        output.note(line)
+    else:
+        comparison.show(result)
 
 
 @contextmanager

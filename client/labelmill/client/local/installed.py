@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 
 from labelmill.errors import FailedPreconditionError
 
-#: Modules beyond the light installation → extra that brings them.
-_STACK = {
-    "redis": "server",
-    "grpc_health": "server",
-    "zstandard": "server",
-    "onnxruntime": "worker",
-    "tokenizers": "worker",
-}
+#: Modules beyond the light installation that the server and the worker import.
+_STACK = ("redis", "grpc_health", "zstandard", "onnxruntime", "tokenizers", "psutil")
+
+#: Modules that training, and the contenders of a benchmark, import besides.
+_TRAINING = ("torch", "transformers", "onnx")
 
 
 def check_stack(command: str) -> None:
     """Raises FailedPreconditionError unless server and worker can run here."""
-    missing = {module: extra for module, extra in _STACK.items() if find_spec(module) is None}
+    _check(command, _STACK)
+
+
+def check_everything(command: str) -> None:
+    """Raises FailedPreconditionError unless training and benchmarks can run here, too."""
+    _check(command, (*_STACK, *_TRAINING))
+
+
+def _check(command: str, modules: Iterable[str]) -> None:
+    missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise FailedPreconditionError(
-            f"`labelmill {command}` needs {', '.join(missing)}, which the light installation does "
-            "not have; pip install 'labelmill[all]'"
+            f"`labelmill {command}` needs {', '.join(missing)}, which this installation does not "
+            "have; pip install 'labelmill[all]'"
         )
