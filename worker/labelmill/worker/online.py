@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from labelmill.errors import InternalError, LabelmillError
 from labelmill.internal.v1.queue_pb2 import OnlineReply
+from labelmill.queue.connection import TRANSIENT
 from labelmill.queue.online import OnlineLane, Ticket
 from labelmill.v1.classification_pb2 import ClassifyResponse, ItemError
 from labelmill.worker.finisher import Finisher
@@ -67,10 +68,17 @@ class OnlineIntake:
             done=lambda work, error: self._finisher.put(
                 lambda: self._reply(ticket, work, queue_ms, error)
             ),
-            wanted=lambda: self._lane.wanted(ticket),
+            wanted=lambda: self._is_wanted(ticket),
             tokenize_ms=(time.perf_counter() - started) * 1000,
         )
         self._scheduler.put_online(work, request.deadline_ms)
+
+    def _is_wanted(self, ticket: Ticket) -> bool:
+        try:
+            return self._lane.wanted(ticket)
+        except TRANSIENT:
+            # Unknown; an answer too many costs less than one too few.
+            return True
 
     def _reply(self, ticket: Ticket, work: Work, queue_ms: float, error: Exception | None) -> None:
         if error is not None:
