@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.table import Table
@@ -15,11 +15,11 @@ _BASE = "hf-pipeline-fp32"
 _MIB = 1 << 20
 
 
-def show(result: dict[str, Any]) -> None:
-    """Prints both tables on stdout and what they mean on stderr."""
-    output.show(_answers(result))
-    output.show("")
-    output.show(_resources(result))
+def show(result: dict[str, Any], print_table: Callable[[Any], None] = output.show) -> None:
+    """Prints both tables, and on stderr what they mean."""
+    print_table(_answers(result))
+    print_table("")
+    print_table(_resources(result))
     for line in _footnotes(result):
         output.note(line)
 
