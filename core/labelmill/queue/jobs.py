@@ -6,7 +6,7 @@ Does not lease or commit chunks; that is the workers' side (labelmill.queue.leas
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -234,7 +234,7 @@ class JobStore:
         counts = await self._redis.hgetall(self._keys.item_errors(job))
         return {reason.decode(): int(count) for reason, count in counts.items()}
 
-    async def watch(self, job: str) -> AsyncIterator[JobRecord]:
+    async def watch(self, job: str) -> AsyncGenerator[JobRecord, None]:
         """The job now and after every change, until it is final."""
         seen = await self._newest_event(job)
         while True:

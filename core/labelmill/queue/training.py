@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -164,7 +164,7 @@ class TrainingStore:
         records = [await self.get(place.id) for place in places]
         return records, places[-1] if len(places) == limit else None
 
-    async def watch(self, job: str, after: int) -> AsyncIterator[TrainingEvent]:
+    async def watch(self, job: str, after: int) -> AsyncGenerator[TrainingEvent, None]:
         """Events after sequence `after`, then new ones, up to the one with a final state."""
         key, seen = self._keys.training_events(job), f"{after}-0"
         while True:
