@@ -121,6 +121,14 @@ class FakeServer:
         self.calls: dict[str, int] = defaultdict(int)
         #: Rows a stream of results or events sends before it breaks, once each.
         self.break_streams_after: deque[int] = deque()
+        #: Results from this index on are not ready.
+        self.hold_results_at: int | None = None
+        #: Uploads are refused with RetryInfo once a job holds so many items.
+        self.overload_at: int | None = None
+        #: Resume tokens that streams of results were asked for.
+        self.resume_tokens: list[str] = []
+        #: Offsets of the uploads received.
+        self.offsets: list[int] = []
         self.changed = threading.Condition()
         self._before: dict[str, deque[errors.LabelmillError]] = defaultdict(deque)
         self._after: dict[str, deque[errors.LabelmillError]] = defaultdict(deque)
@@ -253,6 +261,10 @@ class Scoring(scoring_pb2_grpc.ScoringJobServiceServicer):
 
     def _append(self, job: FakeJob, request, context) -> None:
         held = len(job.items)
+        self.fake.offsets.append(request.offset)
+        if self.fake.overload_at is not None and held >= self.fake.overload_at:
+            error = errors.OverloadedError("the queue is full", retry_after_s=0.05)
+            context.abort_with_status(rich(error))
         if job.message.sealed or job.message.state in FINAL:
             error = errors.FailedPreconditionError(f"job {job.message.id} is sealed or finished")
             context.abort_with_status(rich(error))
@@ -335,15 +347,17 @@ class Scoring(scoring_pb2_grpc.ScoringJobServiceServicer):
     def StreamScoringResults(self, request, context) -> Iterator[Any]:  # noqa: N802
         self.fake.enter("StreamScoringResults", context)
         job = self.fake.job(request.job_id, context)
+        self.fake.resume_tokens.append(request.resume_token)
         index = int(request.resume_token or 0)
         limit = self.fake.break_streams_after.popleft() if self.fake.break_streams_after else None
         while context.is_active():
             with self.fake.changed:
                 self.fake.changed.wait_for(
-                    lambda i=index: len(job.items) > i or job.message.state in FINAL, timeout=0.2
+                    lambda i=index: self._ready(job) > i or job.message.state in FINAL, timeout=0.2
                 )
-                batch = job.items[index : index + 100]
-                final = job.message.state in FINAL
+                ready = self._ready(job)
+                batch = job.items[index : min(index + 100, ready)]
+                final = job.message.state in FINAL and ready == len(job.items)
             if batch:
                 yield scoring.StreamScoringResultsResponse(
                     results=[
@@ -357,6 +371,10 @@ class Scoring(scoring_pb2_grpc.ScoringJobServiceServicer):
                 return
             if limit is not None and index >= limit:
                 context.abort_with_status(rich(errors.QueueUnavailableError("Redis is away")))
+
+    def _ready(self, job: FakeJob) -> int:
+        held = self.fake.hold_results_at
+        return len(job.items) if held is None else min(held, len(job.items))
 
 
 class Training(training_pb2_grpc.TrainingServiceServicer):

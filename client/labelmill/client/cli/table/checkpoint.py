@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 
-@dataclass
+@dataclass(frozen=True)
 class Checkpoint:
     """A job and how much of its results is written."""
 

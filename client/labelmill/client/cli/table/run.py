@@ -109,7 +109,7 @@ class Run:
             raise self._changed()
         self._sink.publish()
         seconds = time.monotonic() - self._begun
-        return self._client.get_job(job.id), seconds, checkpoint.rows - first
+        return self._client.get_job(job.id), seconds, self._sink.rows - first
 
     def _items(self, offset: int) -> Iterator[Item]:
         for row in self._table.rows(offset):

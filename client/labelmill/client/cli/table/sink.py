@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -74,7 +75,7 @@ class Sink:
         if found is None or self._file.seek(0, 2) < found.bytes:
             return None
         if not self._writer_class.continuable:
-            found.rows, found.bytes, found.resume_token = 0, 0, ""
+            return replace(found, rows=0, bytes=0, resume_token="")
         return found
 
     def forget(self) -> None:
@@ -88,26 +89,38 @@ class Sink:
         self._writer = self._writer_class(self._file)
         if not checkpoint.bytes:
             self._writer.begin()
-        self._checkpoint = checkpoint
-        self._save()
+        self._checkpoint = replace(checkpoint, bytes=self._writer.flush())
+        self.save()
+
+    @property
+    def rows(self) -> int:
+        """Rows in the partial output, those of earlier runs included."""
+        return self._checkpoint.rows
 
     def write(self, rows: Sequence[Scored], resume_token: str) -> None:
         """Appends rows, and now and then notes how far they go."""
         try:
-            self._begun().write(rows)
-            self._checkpoint.rows += len(rows)
-            self._checkpoint.resume_token = resume_token
-            if time.monotonic() - self._saved_at >= _CHECKPOINT_S:
-                self._save()
+            writer = self._begun()
+            writer.write(rows)
+            # One assignment: Ctrl-C between any two steps leaves a checkpoint that is true.
+            self._checkpoint = replace(
+                self._checkpoint,
+                rows=self._checkpoint.rows + len(rows),
+                bytes=writer.flush(),
+                resume_token=resume_token,
+            )
         except OSError as error:
             raise self._unwritable(error) from error
+        if time.monotonic() - self._saved_at >= _CHECKPOINT_S:
+            self.save()
 
     def save(self) -> None:
         """Notes how far the rows written go, for the run that continues."""
         try:
-            self._save()
+            self._checkpoint.save(self._sidecar)
         except OSError as error:
             raise self._unwritable(error) from error
+        self._saved_at = time.monotonic()
 
     def publish(self) -> None:
         """Makes the partial output the output."""
@@ -121,11 +134,6 @@ class Sink:
     def _begun(self) -> Writer:
         assert self._writer is not None, "`begin` comes first"
         return self._writer
-
-    def _save(self) -> None:
-        self._checkpoint.bytes = self._begun().flush()
-        self._checkpoint.save(self._sidecar)
-        self._saved_at = time.monotonic()
 
     def _unwritable(self, error: OSError) -> LabelmillError:
         return LabelmillError(
