@@ -26,8 +26,8 @@ Stage = Literal[
     "export",
     "quantize",
     "gates",
-    "evaluate",
     "calibrate",
+    "evaluate",
     "report",
     "register",
 ]
@@ -97,12 +97,12 @@ class TrainingConfig(_Frozen):
 
     @classmethod
     def checked(cls, values: Mapping[str, Any], field: str = "config") -> TrainingConfig:
-        """A configuration from a request's fields; those that are None or absent get defaults.
+        """A configuration from a request's fields; those that are None, empty or absent get defaults.
 
         Raises:
             InvalidArgumentError: a value is out of range; violations name `field`.<name>.
         """
-        given = {name: value for name, value in values.items() if value is not None}
+        given = {name: value for name, value in values.items() if value not in (None, "")}
         try:
             return cls.model_validate(given)
         except ValidationError as error:
