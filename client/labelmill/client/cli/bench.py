@@ -11,9 +11,9 @@ import typer
 
 from labelmill.client.bench import offline as benchmark
 from labelmill.client.cli import comparison, options, output
+from labelmill.client.cli.installed import check_everything
 from labelmill.client.cli.up import DataDir
 from labelmill.client.examples import example_reviews
-from labelmill.client.local.installed import check_everything
 from labelmill.client.local.lock import running
 from labelmill.settings import DEFAULT_DATA_DIR
 
@@ -71,7 +71,7 @@ def offline(
     measured.
     """
     chosen = benchmark.choose(engines, contenders)
-    check_everything("bench")
+    check_everything()
     state = running(data_dir)
     with _status(json) as notify:
         result = benchmark.run(

@@ -23,11 +23,11 @@ from labelmill.client.cli.demo_texts import (
     read_texts,
     write_pairs,
 )
+from labelmill.client.cli.installed import check_everything
 from labelmill.client.cli.report import figures_table, gates_table, report_path
 from labelmill.client.cli.score import score
 from labelmill.client.cli.train import follow, upload
 from labelmill.client.examples import example_reviews
-from labelmill.client.local.installed import check_everything
 from labelmill.client.local.lock import LOCK_FILE, running
 from labelmill.errors import FailedPreconditionError, InternalError
 
@@ -59,7 +59,7 @@ def demo(
     Trains a model, shows what it had to prove, classifies five sentences, scores 5,000 texts and
     compares engines. It runs apart from any `labelmill up`.
     """
-    check_everything("demo")
+    check_everything()
     reviews = example_reviews()
     if reviews is None:
         raise FailedPreconditionError(

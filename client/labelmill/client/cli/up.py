@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from labelmill.client.cli import options, output
-from labelmill.client.local.installed import check_stack
+from labelmill.client.cli.installed import check_stack
 from labelmill.errors import CancelledError, InvalidArgumentError
 from labelmill.names import engine_choices, engine_family
 from labelmill.settings import DEFAULT_DATA_DIR
@@ -63,7 +63,7 @@ def up(
     Everything is kept in the data directory: the next `labelmill up` there goes on where this one
     ended.
     """
-    check_stack("up")
+    check_stack()
     from labelmill.client.local.stack import LocalStack, StackOptions
 
     ending = threading.Event()
