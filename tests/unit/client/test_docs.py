@@ -25,4 +25,4 @@ def test_an_example_runs(
     monkeypatch.chdir(tmp_path)
     Path("reviews.csv").write_text("text,label\na good film,positive\n", encoding="utf-8")
     fake.training_script = [training_event(1, "register", "SUCCEEDED", message="registered")]
-    exec(compile(code, str(PAGE), "exec"), {"__name__": "example"})  # noqa: S102
+    exec(compile(code, str(PAGE), "exec"), {"__name__": "example"})
