@@ -75,7 +75,7 @@ def prepare(arguments: argparse.Namespace) -> dict[str, Any]:
     model, version = resolve(registry, arguments.model, arguments.redis_url)
     manifest = registry.verify(model, version)
     folder = registry.path(model, version)
-    texts = limited(_texts(arguments, folder, f"{model}@{version}"), arguments.limit)
+    texts = limited(_texts(arguments, registry, manifest), arguments.limit)
     tokenizer = Tokenizer(folder / TOKENIZER_FILE, manifest.max_length)
     job = Job(
         registry=registry.root,
@@ -119,15 +119,18 @@ def unavailable(manifest: Manifest) -> dict[str, str]:
     return reasons
 
 
-def _texts(arguments: argparse.Namespace, folder: Path, name: str) -> Texts:
+def _texts(arguments: argparse.Namespace, registry: Registry, manifest: Manifest) -> Texts:
     if arguments.data:
         return read_file(arguments.data, arguments.text_column, arguments.label_column)
-    own = read_test_split(folder, name)
+    own = read_test_split(registry, manifest)
     if own is not None:
         return own
     if arguments.fallback:
-        return read_file(arguments.fallback, arguments.text_column, arguments.label_column)
-    raise InvalidArgumentError.at("data", f"{name} has no test texts of its own; give --data FILE")
+        return read_file(arguments.fallback, "text", "label")
+    raise InvalidArgumentError.at(
+        "data",
+        f"{manifest.model}@{manifest.version} has no test texts of its own here; give --data FILE",
+    )
 
 
 def main() -> int:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from labelmill.errors import DatasetError, InvalidArgumentError
+from labelmill.errors import DatasetError, InvalidArgumentError, LabelmillError
+from labelmill.registry import Manifest, Registry
 from labelmill.registry.dataset_file import guess_format, read_rows
-
-#: File in a version's folder with its test split: one ``{"text", "label"}`` a line.
-TEST_FILE = "test.jsonl"
+from labelmill.registry.datasets import DatasetStore
+from labelmill.worker.train.examples import read_examples
+from labelmill.worker.train.split import split
 
 
 class Texts(NamedTuple):
@@ -42,14 +42,23 @@ def read_file(path: Path, text_column: str, label_column: str) -> Texts:
     return Texts([row[0] for row in rows], [row[1] for row in rows] if labelled else [], path.name)
 
 
-def read_test_split(version_folder: Path, name: str) -> Texts | None:
-    """The test split of the version `name`; None when the version has none."""
-    file = version_folder / TEST_FILE
-    if not file.is_file():
+def read_test_split(registry: Registry, manifest: Manifest) -> Texts | None:
+    """The test split that the version was evaluated on, made again from its data set and seed.
+
+    None when the version was not trained here, or its data set is gone.
+    """
+    store = DatasetStore(registry.root)
+    try:
+        dataset, seed = manifest.training["dataset_id"], manifest.training["config"]["seed"]
+        meta = store.get(dataset)
+        examples = read_examples(store.path(dataset), meta)
+    except (KeyError, LabelmillError):
         return None
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    test = split(examples.label_ids, len(examples.labels), seed).test
     return Texts(
-        [row["text"] for row in rows], [row["label"] for row in rows], f"the test split of {name}"
+        examples.texts_of(test),
+        ["|".join(examples.labels[label] for label in examples.label_ids[row]) for row in test],
+        f"the test split of {manifest.model}@{manifest.version}",
     )
 
 
