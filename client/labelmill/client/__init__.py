@@ -3,6 +3,7 @@
 `Client` blocks, `AsyncClient` is its asyncio twin; both raise the classes of `labelmill.errors`.
 """
 
+from labelmill.client import _quiet  # noqa: F401 - first, before anything else imports gRPC
 from labelmill.client._aio.client import AsyncClient
 from labelmill.client._sync.client import Client
 from labelmill.client._wire.backoff import RetryPolicy

@@ -9,7 +9,9 @@ import pytest
 from google.protobuf import descriptor_pool
 
 import labelmill.client
+from labelmill import settings
 from labelmill.client import AsyncClient, Client
+from labelmill.client._wire import target
 from labelmill.client._wire.call import Method
 from labelmill.v1 import classification_pb2, models_pb2, scoring_pb2, training_pb2
 
@@ -70,3 +72,9 @@ def test_methods_match_the_protos(module: str) -> None:
         rpc = descriptor_pool.Default().FindServiceByName(service).methods_by_name[name]
         assert method.request.DESCRIPTOR is rpc.input_type
         assert method.response.DESCRIPTOR is rpc.output_type
+
+
+def test_client_and_server_agree_on_address_and_message_size() -> None:
+    assert settings.DEFAULT_ADDRESS == target.DEFAULT_ADDRESS
+    fields = settings.ServerSettings.model_fields
+    assert fields["max_message_bytes"].default == target.MAX_MESSAGE_BYTES

@@ -100,6 +100,7 @@ class AsyncTraining(AsyncPart):
             CancelledError: the job was cancelled.
             LabelmillError: the run failed; the class goes by its reason.
         """
+        create_on = training.create(model=model, alias=alias, request_id=request_id, config=config)
         if isinstance(dataset, str) and training.is_dataset_id(dataset):
             dataset_id = dataset
         elif isinstance(dataset, Dataset):
@@ -109,11 +110,7 @@ class AsyncTraining(AsyncPart):
                 dataset, text_column=text_column, label_column=label_column
             )
             dataset_id = uploaded.id
-        job = await self._transport.unary(
-            training.create(
-                dataset_id, model=model, alias=alias, request_id=request_id, config=config
-            )
-        )
+        job = await self._transport.unary(create_on(dataset_id))
         if not wait:
             return job
         async for event in self.watch_training(job.id):

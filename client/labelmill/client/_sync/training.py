@@ -97,6 +97,7 @@ class Training(Part):
             CancelledError: the job was cancelled.
             LabelmillError: the run failed; the class goes by its reason.
         """
+        create_on = training.create(model=model, alias=alias, request_id=request_id, config=config)
         if isinstance(dataset, str) and training.is_dataset_id(dataset):
             dataset_id = dataset
         elif isinstance(dataset, Dataset):
@@ -105,11 +106,7 @@ class Training(Part):
             dataset_id = self.upload_dataset(
                 dataset, text_column=text_column, label_column=label_column
             ).id
-        job = self._transport.unary(
-            training.create(
-                dataset_id, model=model, alias=alias, request_id=request_id, config=config
-            )
-        )
+        job = self._transport.unary(create_on(dataset_id))
         if not wait:
             return job
         for event in self.watch_training(job.id):

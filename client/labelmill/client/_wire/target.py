@@ -19,11 +19,11 @@ DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_RECONNECT_TIMEOUT_S = 60.0
 
 #: Largest message in either direction, in bytes; the server's default is the same.
-_MAX_MESSAGE_BYTES = 32 * 1024 * 1024
+MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 
 _OPTIONS: list[tuple[str, object]] = [
-    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # A dead peer is noticed within 40 s while a call is under way.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),

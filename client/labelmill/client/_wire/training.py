@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from labelmill.client._wire.call import Call, Cursor, Method, Page, call
 from labelmill.client._wire.classification import ItemError, parse_error
 from labelmill.client._wire.jobs import JobState, parse_state, parse_time
 from labelmill.errors import DatasetError, FieldViolation, InvalidArgumentError
+from labelmill.names import check_alias, check_model_name
 from labelmill.v1 import training_pb2 as pb
 
 _SERVICE = "/labelmill.v1.TrainingService"
@@ -172,23 +173,23 @@ def parse_dataset(response: pb.UploadDatasetResponse) -> Dataset:
 
 
 def create(
-    dataset_id: str,
-    *,
-    model: str,
-    alias: str | None,
-    request_id: str | None,
-    config: TrainingConfig,
-) -> Call[TrainingJob]:
-    """Queues a run; `alias` None moves none."""
+    *, model: str, alias: str | None, request_id: str | None, config: TrainingConfig
+) -> Callable[[str], Call[TrainingJob]]:
+    """Makes the call that queues a run on a data set; `alias` None moves none.
+
+    It is made before the data set is uploaded, so that a slip of the pen costs no upload.
+
+    Raises:
+        InvalidArgumentError: a bad name, or a hyper-parameter that does not exist.
+    """
     known = TrainingConfig.__annotations__
     for name in config:
         if name not in known:
             raise InvalidArgumentError.at(name, f"is no hyper-parameter; use {', '.join(known)}")
     request = pb.CreateTrainingJobRequest(
         request_id=request_id or str(uuid.uuid4()),
-        model=model,
-        dataset_id=dataset_id,
-        alias=alias or "",
+        model=check_model_name(model),
+        alias=check_alias(alias) if alias else "",
     )
     for name, value in config.items():
         if value is None:
@@ -197,7 +198,12 @@ def create(
             setattr(request.config, name, value)
         except (TypeError, ValueError) as error:
             raise InvalidArgumentError.at(f"config.{name}", f"{value!r}: {error}") from error
-    return call(CREATE, request, lambda r: _job(r.job))
+
+    def on(dataset_id: str) -> Call[TrainingJob]:
+        request.dataset_id = dataset_id
+        return call(CREATE, request, lambda r: _job(r.job))
+
+    return on
 
 
 def get(job_id: str) -> Call[TrainingJob]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
 from typing import Annotated
 
@@ -156,11 +157,12 @@ def results(
 def _either(
     job_id: str, scoring: Callable[[str], Job], training: Callable[[str], TrainingJob]
 ) -> Job | TrainingJob:
-    """What the first of the two returns that knows the job."""
-    try:
+    """What the first of the two returns that knows the job; raises JobNotFoundError."""
+    with suppress(JobNotFoundError):
         return scoring(job_id)
-    except JobNotFoundError:
+    with suppress(JobNotFoundError):
         return training(job_id)
+    raise JobNotFoundError(f"there is no job {job_id!r}; `labelmill jobs list` lists them")
 
 
 def _print(job: Job | TrainingJob, *, json: bool) -> None:

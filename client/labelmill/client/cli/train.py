@@ -14,6 +14,7 @@ from labelmill.client._wire.jobs import failure
 from labelmill.client.cli import options, output
 from labelmill.client.cli.report import figures_table, gates_table, report_path, summary
 from labelmill.errors import LabelmillError
+from labelmill.names import check_model_name
 
 #: Metrics shown beside the progress bar, in this order.
 _SHOWN_METRICS = ("epoch", "loss", "eval_loss", "eval_macro_f1")
@@ -65,6 +66,7 @@ def train(
 
     Ctrl-C leaves the run going; hyper-parameters left out follow base model and labels.
     """
+    check_model_name(name, "--name")
     with options.connect(address, timeout) as client:
         dataset = upload(client, data, text_column, label_column)
         job = client.train(
