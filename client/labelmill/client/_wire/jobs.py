@@ -162,18 +162,18 @@ def parse_job(job: pb.ScoringJob) -> Job:
 def create(
     *,
     model: str,
-    texts: Sequence[str] | None,
-    ids: Sequence[str] | None,
     engine: str | None,
     top_k: int,
     threshold: float | None,
     long_text: LongText,
     priority: Priority,
-    max_failed_fraction: float | None,
-    deadline: datetime | None,
-    retention_s: float | None,
     display_name: str,
-    request_id: str | None,
+    texts: Sequence[str] | None = None,
+    ids: Sequence[str] | None = None,
+    max_failed_fraction: float | None = None,
+    deadline: datetime | None = None,
+    retention_s: float | None = None,
+    request_id: str | None = None,
 ) -> Call[Job]:
     """The call behind ``Client.create_job``; `texts` None leaves the job open for an upload."""
     if priority not in _PRIORITIES:
