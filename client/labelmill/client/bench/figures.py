@@ -97,7 +97,7 @@ def figures(raw: Raw, run: Run, reference: Raw | None) -> Figures:
         batch_flips=sum(label != raw.labels[position] for position, label in alone),
         peak_share=(
             tokens_per_second * run.macs_per_token / run.ceiling
-            if run.ceiling and raw.name.endswith("-int8")
+            if run.ceiling and run.macs_per_token and raw.name.endswith("-int8")
             else None
         ),
         texts=count,

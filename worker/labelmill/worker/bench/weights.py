@@ -21,9 +21,12 @@ def macs_per_token(version_folder: Path) -> int:
     """Multiply-accumulates that every token costs in the linear layers of the encoder.
 
     One for each weight of their matrices. Attention products, which grow with the length, and the
-    head, which runs once a text, are left out.
+    head, which runs once a text, are left out. 0 for a version without its checkpoint.
     """
-    tensors = _header(version_folder / TORCH_DIR / "model.safetensors")
+    file = version_folder / TORCH_DIR / "model.safetensors"
+    if not file.is_file():
+        return 0
+    tensors = _header(file)
     shapes = [tensor["shape"] for name, tensor in tensors.items() if _LAYER.search(name)]
     return sum(prod(shape) for shape in shapes if len(shape) == 2)
 
