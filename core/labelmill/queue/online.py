@@ -114,7 +114,8 @@ class OnlineClient:
                 if reply is None:
                     continue
                 self._hand_over([reply[1]])
-                self._hand_over(await self._redis.lpop(key, 64) or [])
+                if self.in_flight > 1:
+                    self._hand_over(await self._redis.lpop(key, 64) or [])
             except TRANSIENT:
                 self._give_up()
                 await asyncio.sleep(_RECONNECT_S)

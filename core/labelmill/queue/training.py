@@ -170,7 +170,9 @@ class TrainingStore:
         while True:
             raise_if_cancelled()
             record = await self.get(job)
-            reply = await self._redis.xread({key: seen}, block=_WATCH_BLOCK_MS, count=256)
+            # A final job has all its events already.
+            block = None if record.final else _WATCH_BLOCK_MS
+            reply = await self._redis.xread({key: seen}, block=block, count=256)
             for _, entries in entries_of(reply):
                 for entry, fields in entries:
                     seen = entry.decode()

@@ -80,7 +80,8 @@ def queue_unavailable(error: Exception) -> QueueUnavailableError:
 
 def cause(error: Exception) -> str:
     """What Redis said, without the command, which may hold a caller's text."""
-    return str(error).rpartition("of pipeline caused error: ")[2]
+    words = str(error).rpartition("of pipeline caused error: ")[2]
+    return words.removeprefix("('").removesuffix("',)")
 
 
 def by_chance(request_id: str) -> InternalError:
