@@ -16,7 +16,7 @@ from labelmill.server import log
 from labelmill.server.app import Server
 from labelmill.settings import ServerSettings
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("labelmill.server")
 
 
 class _Command(

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -32,6 +34,13 @@ def taken(worker: StandIn, count: int = 1) -> None:
     while len(worker.taken) < count:
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def test_a_server_loads_no_ml_library() -> None:
+    code = "import sys, labelmill.server.__main__; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    heavy = {"torch", "transformers", "onnxruntime", "tokenizers", "numpy", "pyarrow"}
+    assert not heavy & set(loaded.decode().split())
 
 
 def test_two_servers_on_a_port_are_told_apart(

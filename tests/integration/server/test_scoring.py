@@ -13,6 +13,7 @@ import redis
 from google.protobuf.timestamp_pb2 import Timestamp
 from servers import PATIENCE_S, Refusal, ServerProcess, StandIn, refusal
 
+from labelmill.client import Client
 from labelmill.queue.connection import connect
 from labelmill.queue.embedded import EmbeddedServer
 from labelmill.queue.leases import Leases
@@ -463,7 +464,7 @@ def test_a_stream_of_results_follows_the_job_and_resumes(
 
 
 def test_a_cancelled_job_still_gives_what_was_scored(
-    scoring: ScoringJobServiceStub, redis_url: str
+    scoring: ScoringJobServiceStub, redis_url: str, server: ServerProcess
 ) -> None:
     job = scoring.CreateScoringJob(inline(600), timeout=20).job.id
     client = connect(redis_url)
@@ -477,6 +478,8 @@ def test_a_cancelled_job_still_gives_what_was_scored(
     client.close()
     scoring.CancelScoringJob(pb.CancelScoringJobRequest(job_id=job), timeout=20)
     assert [row.index for row in streamed(scoring, job)] == list(range(256, 512))
+    with Client(server.address) as reader:
+        assert [row.index for row in reader.results(job)] == list(range(256, 512))
 
 
 def test_a_tenant_over_its_quota_is_refused_and_no_job_is_left(

@@ -170,8 +170,8 @@ class Jobs(Part):
         Args:
             job_id: from `create_job`.
             resume_token: of the last batch that was dealt with; empty starts at the beginning.
-            next_index: index of the row that follows it, to check that none is missing.
+            next_index: index of the row that follows it, to check that none comes twice.
             timeout: seconds for everything; None sets no bound.
         """
-        cursor = ResultStream(job_id, resume_token, next_index)
+        cursor = ResultStream(job_id, resume_token, next_index, gaps=True)
         return self._transport.follow(cursor, timeout_s=timeout)

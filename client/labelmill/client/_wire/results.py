@@ -43,12 +43,23 @@ class ResultBatch:
 
 
 class ResultStream(Cursor[ResultBatch]):
-    """Results from `resume_token` on. The server ends the stream after the last one."""
+    """Results from `resume_token` on. The server ends the stream after the last one.
+
+    A job that was stopped has texts without a result: with `gaps` they are passed over.
+    """
 
     method = STREAM
 
-    def __init__(self, job_id: str, resume_token: str = "", next_index: int | None = None) -> None:
+    def __init__(
+        self,
+        job_id: str,
+        resume_token: str = "",
+        next_index: int | None = None,
+        *,
+        gaps: bool = False,
+    ) -> None:
         self._job_id = job_id
+        self._gaps = gaps
         self._resume_token = resume_token
         self._next_index = 0 if next_index is None and not resume_token else next_index
 
@@ -65,9 +76,11 @@ class ResultStream(Cursor[ResultBatch]):
         """The batch; raises InternalError when a row is missing or repeated."""
         rows = [_row(result) for result in response.results]
         for row in rows:
-            if self._next_index is not None and row.index != self._next_index:
+            due = self._next_index
+            passed_over = self._gaps and due is not None and row.index > due
+            if due is not None and row.index != due and not passed_over:
                 raise InternalError(
-                    f"job {self._job_id} sent result {row.index} where {self._next_index} was due"
+                    f"job {self._job_id} sent result {row.index} where {due} was due"
                 )
             self._next_index = row.index + 1
         self._resume_token = response.resume_token
