@@ -123,6 +123,8 @@ class FakeServer:
         self.break_streams_after: deque[int] = deque()
         #: Results from this index on are not ready.
         self.hold_results_at: int | None = None
+        #: Results that a stopped job never got.
+        self.missing: set[int] = set()
         #: Uploads are refused with RetryInfo once a job holds so many items.
         self.overload_at: int | None = None
         #: Resume tokens that streams of results were asked for.
@@ -363,6 +365,7 @@ class Scoring(scoring_pb2_grpc.ScoringJobServiceServicer):
                     results=[
                         scoring.ScoringResult(index=index + n, id=i.id, result=result_of(i.text))
                         for n, i in enumerate(batch)
+                        if index + n not in self.fake.missing
                     ],
                     resume_token=str(index + len(batch)),
                 )

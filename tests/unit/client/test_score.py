@@ -188,6 +188,37 @@ async def test_a_job_cancelled_by_another_is_an_error(score: Score, fake: FakeSe
         await score(cancelled(), model="reviews")
 
 
+async def test_a_stopped_job_with_gaps_is_said_to_be_cancelled(
+    score: Score, fake: FakeServer
+) -> None:
+    fake.missing = {150}
+
+    def cancelled() -> Iterator[str]:
+        yield from texts(64)
+        with fake.changed:
+            (job,) = fake.jobs.values()
+            job.items.extend(pb.ScoringItem(text="good") for _ in range(400))
+            job.message.state = pb.JOB_STATE_CANCELLED
+            fake.changed.notify_all()
+        yield from texts(64)
+
+    with pytest.raises((errors.CancelledError, errors.FailedPreconditionError)):
+        await score(cancelled(), model="reviews")
+
+
+def test_results_of_a_stopped_job_pass_over_its_gaps(fake: FakeServer, client: Client) -> None:
+    job = client.create_job(texts(300), model="reviews")
+    fake.missing = {7, 8, 250}
+    expected = [n for n in range(300) if n not in fake.missing]
+    assert [row.index for row in client.results(job.id)] == expected
+
+
+def test_a_row_too_few_is_an_error(fake: FakeServer, client: Client) -> None:
+    fake.missing = {7}
+    with pytest.raises(errors.InternalError, match="sent result 8 where 7 was due"):
+        list(client.score(texts(300), model="reviews"))
+
+
 def test_results_come_while_the_input_is_still_read(client: Client) -> None:
     first = threading.Event()
 

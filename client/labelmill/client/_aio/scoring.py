@@ -15,7 +15,7 @@ from labelmill.client._wire.classification import Classification, LongText
 from labelmill.client._wire.jobs import Job, Priority
 from labelmill.client._wire.results import ResultBatch, ResultStream, ScoredText
 from labelmill.client._wire.upload import Item
-from labelmill.errors import LabelmillError
+from labelmill.errors import InternalError, LabelmillError
 
 #: Seconds that a `score` which is left early spends on stopping its job.
 _ABANDON_S = 2.0
@@ -132,9 +132,14 @@ class AsyncScoring(AsyncJobs):
         sending = asyncio.create_task(upload_items(self._transport, job_id, items))
         done = False
         try:
-            while (batch := await _next(batches, sending)) is not None:
-                for row in batch.rows:
-                    yield row
+            try:
+                while (batch := await _next(batches, sending)) is not None:
+                    for row in batch.rows:
+                        yield row
+            except InternalError:
+                # A job that was stopped has gaps: then that is what to say.
+                jobs.check_stopped(await self.get_job(job_id))
+                raise
             jobs.check_outcome(await self.get_job(job_id), results.next_index)
             done = True
         finally:

@@ -11,7 +11,7 @@ from labelmill.client._wire import jobs, upload
 from labelmill.client._wire.jobs import Job
 from labelmill.client._wire.results import ResultBatch, ResultStream
 from labelmill.client._wire.upload import Item
-from labelmill.errors import CancelledError, LabelmillError, OffsetGapError
+from labelmill.errors import CancelledError, InternalError, LabelmillError, OffsetGapError
 from labelmill.v1 import scoring_pb2 as pb
 
 
@@ -97,7 +97,12 @@ def run_job(
     try:
         if thread:
             thread.start()
-        yield from transport.follow(results, timeout_s=timeout_s, stop=stop)
+        try:
+            yield from transport.follow(results, timeout_s=timeout_s, stop=stop)
+        except InternalError:
+            # A job that was stopped has gaps: then that is what to say.
+            jobs.check_stopped(transport.unary(jobs.get(job_id)))
+            raise
         if thread and stop.is_set():
             thread.finish()
         jobs.check_outcome(transport.unary(jobs.get(job_id)), results.next_index)

@@ -286,20 +286,24 @@ def check_outcome(job: Job, received: int) -> None:
         DeadlineError: it expired.
         LabelmillError: it failed, or rows are missing; the class goes by the job's reason.
     """
-    if job.state.successful:
-        if received != job.total:
-            raise InternalError(
-                f"job {job.id} has {job.total} texts but {received} results arrived; read them "
-                f"again with `labelmill jobs results {job.id}`"
-            )
-        return
-    raise failure(job.id, job.state, job.error)
+    check_stopped(job)
+    if received != job.total:
+        raise InternalError(
+            f"job {job.id} has {job.total} texts but {received} results arrived; read them "
+            f"again with `labelmill jobs results {job.id}`"
+        )
+
+
+def check_stopped(job: Job) -> None:
+    """Raises as `check_outcome` when `job` has ended without a result for every text."""
+    if job.state is JobState.CANCELLING or (job.state.final and not job.state.successful):
+        raise failure(job.id, job.state, job.error)
 
 
 def failure(job_id: str, state: JobState, error: ItemError | None) -> LabelmillError:
     """The exception for a job that ended in `state` with `error`."""
     metadata = {"job_id": job_id}
-    if state is JobState.CANCELLED:
+    if state in (JobState.CANCELLED, JobState.CANCELLING):
         return CancelledError(f"job {job_id} was cancelled", metadata=metadata)
     if error is not None:
         cls = by_reason().get(error.reason, LabelmillError)

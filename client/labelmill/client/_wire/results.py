@@ -77,8 +77,7 @@ class ResultStream(Cursor[ResultBatch]):
         rows = [_row(result) for result in response.results]
         for row in rows:
             due = self._next_index
-            passed_over = self._gaps and due is not None and row.index > due
-            if due is not None and row.index != due and not passed_over:
+            if due is not None and (row.index < due or (row.index > due and not self._gaps)):
                 raise InternalError(
                     f"job {self._job_id} sent result {row.index} where {due} was due"
                 )

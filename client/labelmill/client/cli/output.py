@@ -57,8 +57,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, float):
-        return round(value, SCORE_DIGITS) if math.isfinite(value) else None
+        return _rounded(value) if math.isfinite(value) else None
     return value
+
+
+def _rounded(value: float) -> float:
+    """Six digits after the point, or six significant ones of what is smaller than 1."""
+    return round(value, SCORE_DIGITS) if abs(value) >= 1 else float(f"{value:.{SCORE_DIGITS}g}")
 
 
 def document(value: Any) -> None:
