@@ -18,8 +18,11 @@ _WITHHELD_SHARE = 0.03
 #: Bins of the expected calibration error.
 _ECE_BINS = 15
 
-#: Temperatures searched.
-_TEMPERATURES = (0.05, 20.0)
+#: Highest threshold: a calibrated score above it is no doubt, however sure the others are.
+_HIGHEST_THRESHOLD = 0.95
+
+#: Temperatures searched. Where every validation text is right, the best would be 0.
+_TEMPERATURES = (0.5, 20.0)
 
 #: Folds to see whether a temperature helps on texts that it was not fitted on.
 _FOLDS = 5
@@ -90,10 +93,10 @@ def calibrate(logits: NDArray[np.float32], targets: NDArray[np.generic]) -> Cali
     """Chooses temperature and thresholds on the validation split.
 
     The temperature is kept only where, fitted on four fifths, it lowers the likelihood loss of the
-    last fifth too; otherwise it is 1. The threshold is the highest that withholds at most 3% of
-    the right answers: what a text in doubt looks like differs from model to model, what users give
-    up for being told so should not. A label of a multi-label version gets the threshold with the
-    best F1 where it has texts enough to tell, else 0.5.
+    last fifth too; otherwise it is 1. The threshold is the highest, up to 0.95, that withholds at
+    most 3% of the right answers: what a text in doubt looks like differs from model to model, what
+    users give up for being told so should not. A label of a multi-label version gets the threshold
+    with the best F1 where it has texts enough to tell, else 0.5.
 
     Args:
         logits: (texts, labels) of the engine that serves by default.
@@ -143,7 +146,7 @@ def _threshold(scores: NDArray[np.float64], targets: NDArray[np.generic]) -> flo
     if len(confidence) == 0:
         return 0.0
     # The score of the first right answer that stays is the highest threshold that keeps it.
-    return float(confidence[int(_WITHHELD_SHARE * len(confidence))])
+    return min(_HIGHEST_THRESHOLD, float(confidence[int(_WITHHELD_SHARE * len(confidence))]))
 
 
 def _label_thresholds(scores: NDArray[np.float64], targets: NDArray[np.generic]) -> list[float]:

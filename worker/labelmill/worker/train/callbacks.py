@@ -82,8 +82,8 @@ class Progress(TrainerCallback):
 class Checkpoints(TrainerCallback):
     """Adds resumable checkpoints, in time steps, to the Trainer's best ones, and drops the rest."""
 
-    def __init__(self, every_s: float = CHECKPOINT_EVERY_S) -> None:
-        self._every_s = every_s
+    def __init__(self) -> None:
+        self._every_s = CHECKPOINT_EVERY_S
         self._last = time.monotonic()
 
     def on_step_end(
@@ -95,8 +95,12 @@ class Checkpoints(TrainerCallback):
     ) -> None:
         """Asks for a checkpoint with the optimizer's state when one is due."""
         due = time.monotonic() - self._last >= self._every_s
+        # An epoch's best checkpoint, if it comes to one, is as good.
         args.save_only_model = not due
-        control.should_save = control.should_save or (due and state.global_step < state.max_steps)
+        # Saved before the evaluation that follows it, an epoch's last step would lose that one.
+        ends_epoch = float(state.epoch or 0.0).is_integer()
+        if due and not ends_epoch and state.global_step < state.max_steps:
+            control.should_save = True
 
     def on_save(
         self,

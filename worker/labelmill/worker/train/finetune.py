@@ -45,6 +45,7 @@ from labelmill.worker.train.evaluate import evaluate
 from labelmill.worker.train.examples import Examples
 from labelmill.worker.train.loss import ClassificationLoss, class_weights
 from labelmill.worker.train.precision import trains_faster_in_bf16
+from labelmill.worker.train.sampler import LengthGroupedSampler
 from labelmill.worker.train.split import Split
 
 #: Texts a batch when validating.
@@ -117,7 +118,7 @@ def fine_tune(
     checkpoints = folder / "checkpoints"
     resumable = newest_checkpoint(checkpoints)
     progress = Progress(report)
-    trainer = Trainer(
+    trainer = _Trainer(
         model=model,
         args=_arguments(hyper, checkpoints, len(train_rows), cuda=cuda, bf16=bf16),
         data_collator=Collator(int(tokenizer.pad_token_id), examples.multi_label),
@@ -165,6 +166,15 @@ def fine_tune(
     partial.rename(done)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return fine_tuned
+
+
+class _Trainer(Trainer):
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
+        lengths = [len(row["input_ids"]) for row in rows]
+        args = self.args
+        batch_size = args.train_batch_size * args.gradient_accumulation_steps
+        return LengthGroupedSampler(lengths, batch_size, args.seed)
 
 
 class Collator:
@@ -270,6 +280,7 @@ def _arguments(
         bf16=bf16,
         use_cpu=not cuda,
         dataloader_pin_memory=cuda,
+        # Of evaluation, too; for training see _Trainer.
         train_sampling_strategy="group_by_length",
         remove_unused_columns=False,
         label_names=["labels"],
