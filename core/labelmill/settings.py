@@ -9,15 +9,25 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 #: Where clients look for the server and servers listen by default.
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
 #: Where `labelmill up` keeps Valkey's files, the registry and logs.
 DEFAULT_DATA_DIR = Path(".labelmill")
+
+
+def _split(value: object) -> object:
+    """``"onnx,torch"`` → a list, from the environment or the command line."""
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, list):
+        return [name.strip() for part in value for name in str(part).split(",") if name.strip()]
+    return value
 
 
 class Settings(BaseSettings):
@@ -72,8 +82,8 @@ class ServerSettings(Settings):
 class WorkerSettings(Settings):
     """The scoring and training worker."""
 
-    engines: list[str] = Field(
-        ["onnx"], description="Engine families this worker serves: onnx, torch, openvino."
+    engines: Annotated[list[str], NoDecode, BeforeValidator(_split)] = Field(
+        ["onnx"], description="Engine families this worker serves, e.g. onnx,torch."
     )
     threads: int = Field(
         0, ge=0, description="Compute threads; 0 follows CPU affinity and the cgroup quota."

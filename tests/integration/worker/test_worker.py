@@ -309,7 +309,7 @@ async def test_work_goes_on_after_redis_comes_back(
     [
         ({"LABELMILL_REDIS_URL": "redis://127.0.0.1:1/0"}, "does not answer"),
         ({"LABELMILL_REDIS_URL": "nonsense"}, "redis_url"),
-        ({"LABELMILL_ENGINES": '["tpu"]'}, "engines: 'tpu' is none of"),
+        ({"LABELMILL_ENGINES": "onnx,tpu"}, "engines: 'tpu' is none of"),
     ],
 )
 def test_a_worker_that_cannot_start_says_why(

@@ -212,7 +212,7 @@ def test_settings_of_processes_become_their_environment(
     assert ran.code == 0
     ((program, argv, environment),) = started
     assert [program, *argv[1:]] == [sys.executable, "-m", "labelmill.worker"]
-    assert environment["LABELMILL_ENGINES"] == '["onnx", "torch"]'
+    assert environment["LABELMILL_ENGINES"] == "onnx,torch"
     assert environment["LABELMILL_TRAIN"] == "false"
     assert environment["LABELMILL_REGISTRY"] == "/models"
     assert environment["LABELMILL_THREADS"] == "2"

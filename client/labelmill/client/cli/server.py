@@ -57,10 +57,13 @@ def environment(settings: type[Settings], given: dict[str, Any]) -> dict[str, st
             "; ".join(f"{field}: {text}" for field, text in problems), violations=problems
         ) from error
     values = to_jsonable_python({name: getattr(checked, name) for name in given})
-    return {
-        f"LABELMILL_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
-        for name, value in values.items()
-    }
+    return {f"LABELMILL_{name.upper()}": _text(value) for name, value in values.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(value)
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _only_given(settings: type[Settings]) -> type[Settings]:
@@ -76,13 +79,6 @@ def _only_given(settings: type[Settings]) -> type[Settings]:
     return OnlyGiven
 
 
-def _parts(value: str) -> list[str]:
-    """``onnx,torch`` or ``["onnx", "torch"]`` as a list."""
-    if value.startswith("["):
-        return list(json.loads(value))
-    return [part.strip() for part in value.split(",")]
-
-
 def _option(location: tuple[int | str, ...]) -> str:
     return str(location[0]).replace("_", "-") if location else "options"
 
@@ -93,9 +89,6 @@ def _command(name: str, settings: type[Settings], summary: str) -> Callable[...,
     def run(**given: Any) -> None:
         check_extra(name)
         chosen = {field: value for field, value in given.items() if value is not None}
-        for field, value in chosen.items():
-            if settings.model_fields[field].annotation == list[str]:
-                chosen[field] = _parts(value)
         variables = environment(settings, chosen)
         sys.stdout.flush()
         os.execve(  # noqa: S606 - the interpreter that runs this very command

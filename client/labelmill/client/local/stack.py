@@ -6,7 +6,6 @@ main thread.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
@@ -243,7 +242,7 @@ class LocalStack:
 
 
 def _worker_environment(options: StackOptions) -> dict[str, str]:
-    environment = {"LABELMILL_ENGINES": json.dumps(options.engines)}
+    environment = {"LABELMILL_ENGINES": ",".join(options.engines)}
     if options.workers > 1:
         cores = len(os.sched_getaffinity(0))
         environment["LABELMILL_THREADS"] = str(max(1, cores // options.workers))
