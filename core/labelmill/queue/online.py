@@ -71,7 +71,8 @@ class OnlineClient:
         self._waiting[request.id] = future
         key = self._keys.online_request(request.id)
         answered = False
-        pipe = self._redis.pipeline(transaction=True)
+        # No transaction: the reference comes second, and a payload alone expires by itself.
+        pipe = self._redis.pipeline(transaction=False)
         pipe.set(key, request.SerializeToString(), px=remaining_ms)
         pipe.xadd(self._keys.online(engine_family(request.engine)), {"r": request.id})
         # The caller's cancellation must not reach redis-py, which could swallow it.

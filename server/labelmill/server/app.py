@@ -58,6 +58,9 @@ _CLIENT_PING_MS = 10_000
 #: gone, in ms: its watches then end.
 _PING_MS, _PING_ANSWER_MS = 60_000, 20_000
 
+#: Seconds until a background task that has not ended is cancelled once more.
+_CANCEL_AGAIN_S = 0.5
+
 _ADDRESS = re.compile(r"(?P<host>[^:\s]+|\[[^\]\s]+\]):(?P<port>\d{1,5})")
 
 
@@ -179,9 +182,12 @@ class Server:
 
     async def close(self) -> None:
         """Ends what runs in the background and closes every connection."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        running = set(self._tasks)
+        while running:
+            for task in running:
+                task.cancel()
+            # Again after a moment: redis-py can swallow a cancellation.
+            _, running = await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
         await self._stores.close()
 
 
