@@ -43,7 +43,7 @@ def run(
     threads: int = 1,
     max_padded_tokens: int = MAX_PADDED_TOKENS,
 ) -> NDArray[np.float32]:
-    """Scores all rows, in batches shared by `threads` threads.
+    """Scores all rows, in batches of `plan` shared by `threads` threads.
 
     Args:
         engine: opened with ``threads=1`` when several threads are asked for here.
@@ -55,8 +55,18 @@ def run(
         float32 logits of shape (rows, labels), in the order of `token_ids`.
     """
     batches = plan([len(row) for row in token_ids], max_padded_tokens)
+    return run_batches(engine, token_ids, batches, threads)
 
-    def infer(batch: list[int]) -> NDArray[np.float32]:
+
+def run_batches(
+    engine: Engine,
+    token_ids: Sequence[Sequence[int]],
+    batches: Sequence[Sequence[int]],
+    threads: int = 1,
+) -> NDArray[np.float32]:
+    """Scores all rows in the given batches, which name every row exactly once; see `run`."""
+
+    def infer(batch: Sequence[int]) -> NDArray[np.float32]:
         return engine.infer([token_ids[index] for index in batch])
 
     if threads == 1:
@@ -66,5 +76,5 @@ def run(
             parts = list(pool.map(infer, batches))
     logits = np.empty((len(token_ids), parts[0].shape[1]), dtype=np.float32)
     for batch, part in zip(batches, parts, strict=True):
-        logits[batch] = part
+        logits[list(batch)] = part
     return logits

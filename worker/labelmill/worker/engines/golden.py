@@ -1,0 +1,89 @@
+"""The self-test: a version's golden texts, re-run on the CPU that is to serve it.
+
+A version records the logits that its engines gave for a few dozen texts when it was exported. An
+INT8 file is right only on CPUs that multiply bytes exactly: without VNNI, sums of U8×S8 products
+saturate and the answers drift. Owns reading golden.json and judging; `export.golden` writes it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelmill.errors import ArtifactCorruptError
+from labelmill.registry.manifest import GOLDEN_FILE
+from labelmill.worker.engines import batches
+from labelmill.worker.engines.base import Engine
+
+#: Largest drift of a logit that still passes, as a share of the spread of the recorded logits.
+#: Another CPU's rounding measured under 0.01, saturation over 0.1: see
+#: docs/decisions/int8-self-test.md.
+TOLERANCE = 0.03
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """How far an engine's golden logits are from the recorded ones."""
+
+    passed: bool
+    #: Share of golden texts that got the recorded label, near ties set aside.
+    label_agreement: float
+    #: Largest difference of a logit.
+    max_abs_dlogit: float
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Golden texts as token ids, with the logits recorded at export, (texts, labels)."""
+
+    token_ids: list[list[int]]
+    fp32_logits: NDArray[np.float32]
+    int8_logits: NDArray[np.float32] | None
+
+
+def read(file: Path) -> Golden:
+    """Reads golden.json; raises ArtifactCorruptError."""
+    try:
+        content = json.loads(file.read_bytes())
+        int8 = content["int8_logits"]
+        return Golden(
+            token_ids=content["token_ids"],
+            fp32_logits=np.array(content["fp32_logits"], dtype=np.float32),
+            int8_logits=None if int8 is None else np.array(int8, dtype=np.float32),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactCorruptError(
+            f"{file} cannot be read ({error}); restore it from a backup or train the model again",
+            metadata={"artifact": GOLDEN_FILE},
+        ) from error
+
+
+def self_test(engine: Engine, golden_file: Path) -> SelfTest:
+    """Compares `engine` on this machine with what was recorded at export.
+
+    INT8 engines are compared with the INT8 logits, all others with the fp32 ones.
+
+    Raises:
+        ArtifactCorruptError: golden.json cannot be read, or has no logits for this engine.
+    """
+    golden = read(golden_file)
+    recorded = golden.int8_logits if engine.name.endswith("-int8") else golden.fp32_logits
+    if recorded is None or not len(recorded):
+        raise ArtifactCorruptError(
+            f"{golden_file} has no logits for {engine.name}; train the model again",
+            metadata={"artifact": GOLDEN_FILE},
+        )
+    logits = batches.run(engine, golden.token_ids)
+    if logits.shape != recorded.shape or not np.isfinite(logits).all():
+        return SelfTest(passed=False, label_agreement=0.0, max_abs_dlogit=float("inf"))
+    drift = float(np.abs(logits - recorded).max())
+    allowed = TOLERANCE * float(np.ptp(recorded))
+    ranked = np.sort(recorded, axis=1)
+    near_tie = ranked[:, -1] - ranked[:, -2] <= 2 * allowed
+    same = logits.argmax(axis=1) == recorded.argmax(axis=1)
+    agreement = float((same | near_tie).mean())
+    return SelfTest(drift <= allowed and agreement == 1.0, agreement, drift)
