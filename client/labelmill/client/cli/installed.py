@@ -8,7 +8,7 @@ from labelmill.client.cli.server import check_extra
 from labelmill.errors import FailedPreconditionError
 
 #: Modules of the extra `train` that training and benchmarks cannot do without.
-_TRAINING = ("torch", "transformers", "onnx", "nncf", "sklearn")
+_TRAINING = ("torch", "transformers", "onnx", "onnxscript", "sklearn")
 
 
 def check_stack() -> None:

@@ -27,7 +27,7 @@ _LIBRARIES = (
     "tokenizers",
     "onnx",
     "onnxruntime",
-    "nncf",
+    "onnxscript",
     "scikit-learn",
     "numpy",
 )
