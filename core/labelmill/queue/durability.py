@@ -5,6 +5,8 @@ from __future__ import annotations
 import redis.asyncio
 from redis.exceptions import ResponseError
 
+from labelmill.errors import QueueUnavailableError
+
 #: How long to wait for the append-only file; everysec syncs once a second.
 _TIMEOUT_MS = 5000
 
@@ -17,6 +19,9 @@ async def wait(client: redis.asyncio.Redis) -> None:
 
     WAITAOF counts the writes of its own connection, so a marker is written first on the same one:
     the file is in order, and what was written before the marker is on disk when the marker is.
+
+    Raises:
+        QueueUnavailableError: the server did not sync in time.
     """
     pipe = client.pipeline(transaction=False)
     pipe.set("lm:{q0}:durable", "1")
@@ -27,3 +32,8 @@ async def wait(client: redis.asyncio.Redis) -> None:
             raise answer
     elif isinstance(answer, Exception):
         raise answer
+    elif not answer[0]:
+        raise QueueUnavailableError(
+            f"Redis did not get the work to disk within {_TIMEOUT_MS // 1000} s; its disk is slow "
+            "or full, or appendfsync is set to no: use everysec"
+        )

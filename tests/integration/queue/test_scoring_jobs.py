@@ -10,6 +10,7 @@ from labelmill.errors import (
     JobNotFoundError,
     OffsetGapError,
     OverloadedError,
+    QueueUnavailableError,
     RequestIdReusedError,
 )
 from labelmill.queue.connection import connect, connect_async
@@ -343,3 +344,18 @@ async def test_no_pending_entry_is_left(store: JobStore, leases: Leases, raw: re
 async def test_an_unknown_job_is_not_found(store: JobStore, job: str) -> None:
     with pytest.raises(JobNotFoundError):
         await store.get(job)
+
+
+@pytest.mark.timeout(30)
+async def test_work_that_redis_does_not_sync_is_not_acknowledged(
+    store: JobStore, raw: redis.Redis
+) -> None:
+    record = await store.create(new())
+    await store.append(record, 0, items(10))
+    raw.config_set("appendfsync", "no")
+    try:
+        with pytest.raises(QueueUnavailableError, match="appendfsync"):
+            await store.seal(record.id)
+    finally:
+        raw.config_set("appendfsync", "everysec")
+    assert (await store.seal(record.id)).sealed
