@@ -37,7 +37,7 @@ class Job(NamedTuple):
     base: Path
     work_dir: Path
 
-    def start(self, config: dict[str, Any] | None = None, **kwargs: Any) -> subprocess.Popen[str]:
+    def write(self, config: dict[str, Any] | None = None) -> Path:
         self.work_dir.mkdir(exist_ok=True)
         settings = {
             "base_model": str(self.base),
@@ -54,13 +54,18 @@ class Job(NamedTuple):
         }
         file = self.work_dir / "job.json"
         file.write_text(json.dumps(job))
-        return subprocess.Popen(
-            [sys.executable, "-m", "labelmill.worker.train", str(file)],
-            stdout=subprocess.PIPE,
-            stderr=(self.work_dir / "log").open("a"),
-            text=True,
-            **kwargs,
-        )
+        return file
+
+    def start(self, config: dict[str, Any] | None = None, **kwargs: Any) -> subprocess.Popen[str]:
+        file = self.write(config)
+        with (self.work_dir / "log").open("a") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "labelmill.worker.train", str(file)],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                **kwargs,
+            )
 
     def finish(self, child: subprocess.Popen[str]) -> tuple[int, list[dict[str, Any]]]:
         out, _ = child.communicate(timeout=150)
@@ -123,7 +128,7 @@ def test_the_events_lead_through_the_steps(
     *events, _ = trained[2]
     stages = list(dict.fromkeys(event["stage"] for event in events))
     assert stages == [
-        *("validate", "split", "baseline", "fine-tune", "export", "quantize", "gates"),
+        *("validate", "split", "baseline", "fine-tune", "export", "gates", "quantize"),
         *("calibrate", "evaluate", "report", "register"),
     ]
     progress = [event["progress"] for event in events]
@@ -159,7 +164,7 @@ def under_way(job: Job) -> Iterator[tuple[Job, subprocess.Popen[str]]]:
             break
     yield job, child
     child.kill()
-    child.wait()
+    child.communicate()
 
 
 def test_sigterm_ends_it_in_time_and_registers_nothing(
@@ -175,25 +180,21 @@ def test_sigterm_ends_it_in_time_and_registers_nothing(
 
 
 def test_it_ends_with_the_worker_that_started_it(job: Job) -> None:
-    job.start({"epochs": 100}).kill()
-    worker = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import subprocess, sys, time\n"
-            "child = subprocess.Popen([sys.executable, '-m', 'labelmill.worker.train', "
-            f"{str(job.work_dir / 'job.json')!r}], stdout=subprocess.DEVNULL)\n"
-            "print(child.pid, flush=True)\n"
-            "time.sleep(60)\n",
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
+    file = job.write({"epochs": 100, "early_stopping_patience": 100})
+    program = (
+        "import json, os, pathlib, subprocess, sys, time\n"
+        "file = pathlib.Path(sys.argv[1])\n"
+        "file.write_text(json.dumps(json.loads(file.read_text()) | {'worker_pid': os.getpid()}))\n"
+        "command = [sys.executable, '-m', 'labelmill.worker.train', sys.argv[1]]\n"
+        "child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)\n"
     )
-    assert worker.stdout is not None
-    child = psutil.Process(int(worker.stdout.readline()))
-    worker.kill()
-    worker.wait()
+    command = [sys.executable, "-c", program, str(file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        child = psutil.Process(int(worker.stdout.readline()))
+        worker.kill()
     child.wait(timeout=30)
     assert job.registered() == []
 

@@ -1,6 +1,7 @@
 """The training child: `python -m labelmill.worker.train JOB.json`.
 
-JOB.json: {"registry", "dataset_id", "model", "config", "work_dir"}. Prints one JSON object a line
+JOB.json: {"registry", "dataset_id", "model", "config", "work_dir"}, and optionally "worker_pid",
+the process whose end ends this one; otherwise that is the parent. Prints one JSON object a line
 on stdout: events {"stage", "progress", "message", "warning", "metrics"}, and last
 {"result": {"version"}} or {"error": {"reason", "message"}}. All else goes to stderr. SIGTERM ends
 it within seconds; started again it resumes.
@@ -17,7 +18,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 # A thread that waits for the others must not spin: serving shares these cores with training, and
 # spinning made a training step 20 times slower beside one other busy process. Read by OpenMP when
@@ -44,6 +45,10 @@ _PARENT_CHECK_S = 1.0
 _FAILED, _STOPPED = 1, 128 + signal.SIGTERM
 
 
+class _StoppedError(BaseException):
+    """Raised where SIGTERM finds the run; not an Exception, so that no library swallows it."""
+
+
 def main() -> int:
     """Runs the job named on the command line; returns the exit code."""
     if len(sys.argv) != 2:
@@ -52,10 +57,13 @@ def main() -> int:
     events = _take_stdout()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     signal.signal(signal.SIGTERM, _stop)
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     job = json.loads(Path(sys.argv[1]).read_bytes())
+    worker_pid = job.get("worker_pid", os.getppid())
+    threading.Thread(target=_end_with_worker, args=(worker_pid,), daemon=True).start()
     try:
         version = _run(job, events)
+    except _StoppedError:
+        return _STOPPED
     except Exception as error:  # noqa: BLE001
         _log.exception("the run failed")
         # What ended the run would end it again; only a run that was killed is resumed.
@@ -123,15 +131,24 @@ def _stop(_signal: int, _frame: object) -> None:
     # Unwinding removes what was staged; where a library does not let go, the kernel helps.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, _GRACE_S)
-    raise SystemExit(_STOPPED)
+    raise _StoppedError
 
 
-def _end_with_parent(parent: int) -> None:
+def _end_with_worker(pid: int) -> None:
     """A worker that was killed could not stop this process, and its job starts anew elsewhere."""
-    while os.getppid() == parent:
+    while os.getppid() == pid:
         time.sleep(_PARENT_CHECK_S)
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE_S)
+    os._exit(_STOPPED)
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends the process at once: taking torch apart object by object takes seconds."""
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())

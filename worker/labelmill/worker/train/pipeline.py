@@ -19,7 +19,8 @@ from labelmill.registry import Manifest, Registry
 from labelmill.registry.dataset_check import DatasetMeta
 from labelmill.registry.manifest import REPORT_FILE
 from labelmill.training import Stage, TrainingConfig
-from labelmill.worker.export.pipeline import ExportRequest, ExportResult, export_version
+from labelmill.worker.export.pipeline import export_version
+from labelmill.worker.export.request import ExportRequest, ExportResult
 from labelmill.worker.train.base import resolve_base_model
 from labelmill.worker.train.baseline import Baseline, train_baseline
 from labelmill.worker.train.calibrate import Calibration, calibrate

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from labelmill.registry.dataset_check import DatasetMeta
 from labelmill.training import Hyperparameters
-from labelmill.worker.export.pipeline import ExportResult
+from labelmill.worker.export.request import ExportResult
 from labelmill.worker.train.base import BaseModel
 from labelmill.worker.train.baseline import Baseline
 from labelmill.worker.train.calibrate import Calibration
