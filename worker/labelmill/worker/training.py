@@ -262,6 +262,7 @@ def _job(record: TrainingRecord, registry: Path, work_dir: Path) -> dict[str, An
         "model": record.model,
         "config": _config(record),
         "work_dir": str(work_dir),
+        "worker_pid": os.getpid(),
     }
 
 
