@@ -8,7 +8,7 @@ from pathlib import Path
 
 #: Reviews that the model has never seen: negative, positive, neutral, and one that takes turns.
 REVIEWS = (
-    "The soup was cold, and the waiter shrugged when I said so.",
+    "Cold soup, a rude waiter, an hour for the bill. Never again.",
     "Best birthday present I have ever been given!",
     "The museum opens at ten and closes at five, except on Mondays.",
     "I was sure I would hate it, and I have never been so glad to be wrong.",
