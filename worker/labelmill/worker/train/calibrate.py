@@ -21,8 +21,12 @@ _ECE_BINS = 15
 #: Highest threshold: a calibrated score above it is no doubt, however sure the others are.
 _HIGHEST_THRESHOLD = 0.95
 
-#: Temperatures searched. Where every validation text is right, the best would be 0.
-_TEMPERATURES = (0.5, 20.0)
+#: Temperatures searched.
+_TEMPERATURES = (0.05, 20.0)
+
+#: Standard deviation of log temperature before seeing any text. Where all validation texts are
+#: right, or there are few, likelihood alone would drive the temperature to an extreme.
+_PRIOR_DEVIATION = 0.5
 
 #: Folds to see whether a temperature helps on texts that it was not fitted on.
 _FOLDS = 5
@@ -118,13 +122,12 @@ def calibrate(logits: NDArray[np.float32], targets: NDArray[np.generic]) -> Cali
 def _fit(logits: NDArray[np.float32], targets: NDArray[np.generic]) -> float:
     from scipy.optimize import minimize_scalar
 
+    def cost(log_temperature: float) -> float:
+        loss = negative_log_likelihood(logits, targets, float(np.exp(log_temperature)))
+        return len(logits) * loss + 0.5 * (log_temperature / _PRIOR_DEVIATION) ** 2
+
     low, high = np.log(_TEMPERATURES)
-    best = minimize_scalar(
-        lambda log_t: negative_log_likelihood(logits, targets, float(np.exp(log_t))),
-        bounds=(low, high),
-        method="bounded",
-    )
-    return float(np.exp(best.x))
+    return float(np.exp(minimize_scalar(cost, bounds=(low, high), method="bounded").x))
 
 
 def _helps(logits: NDArray[np.float32], targets: NDArray[np.generic]) -> bool:
