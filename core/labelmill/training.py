@@ -39,10 +39,13 @@ SMALL_MODEL_PARAMETERS = 40_000_000
 _MANY_LABELS = 20
 
 #: Small data sets get as many epochs as make up this many optimizer steps ...
-_LEAST_STEPS = 400
+_LEAST_STEPS = 250
 
 #: ... but never more than this many.
 _MOST_DEFAULT_EPOCHS = 10
+
+#: Evaluations without a better macro-F1 that early stopping waits for, at least, by default.
+_LEAST_PATIENCE = 2
 
 
 class _Frozen(BaseModel):
@@ -83,7 +86,7 @@ class TrainingConfig(_Frozen):
     seed: int = Field(42, ge=0, lt=2**32)
     class_weights: bool = False
     label_smoothing: float = Field(0.0, ge=0, lt=1)
-    early_stopping_patience: int = Field(2, ge=1, le=100)
+    early_stopping_patience: int | None = Field(None, ge=1, le=100)
     freeze_backbone_epochs: int = Field(0, ge=0, le=100)
 
     @model_validator(mode="after")
@@ -97,7 +100,7 @@ class TrainingConfig(_Frozen):
 
     @classmethod
     def checked(cls, values: Mapping[str, Any], field: str = "config") -> TrainingConfig:
-        """A configuration from a request's fields; those that are None, empty or absent get defaults.
+        """A configuration from a request's fields; empty or absent ones get defaults.
 
         Raises:
             InvalidArgumentError: a value is out of range; violations name `field`.<name>.
@@ -123,9 +126,12 @@ class TrainingConfig(_Frozen):
         steps_an_epoch = max(1, math.ceil(training_rows / self.batch_size))
         usual = 4 if small else 3
         enough = math.ceil(_LEAST_STEPS / steps_an_epoch)
+        epochs = self.epochs or float(min(max(usual, enough), _MOST_DEFAULT_EPOCHS))
         settled = {
-            "epochs": float(min(max(usual, enough), _MOST_DEFAULT_EPOCHS)),
+            "epochs": epochs,
             "learning_rate": 5e-5 if small or labels > _MANY_LABELS else 2e-5,
+            # On small validation splits two epochs in a row may fall behind by chance.
+            "early_stopping_patience": max(_LEAST_PATIENCE, math.ceil(epochs / 2)),
         }
         return Hyperparameters(**settled | self.model_dump(exclude_none=True))
 

@@ -205,7 +205,9 @@ class TrainingConfig(_message.Message):
     base_model: _builtins.str
     """"minilm" (packaged, default), a local Hugging Face directory on the worker, or a hub name."""
     epochs: _builtins.float
-    """Default: 4 for MiniLM-size models, 3 otherwise. In (0, 100]."""
+    """Default: 4 for MiniLM-size models, 3 otherwise; up to 10 on data sets so small that these
+    make fewer than 250 optimizer steps. In (0, 100].
+    """
     learning_rate: _builtins.float
     """Peak learning rate. Default 2e-5; 5e-5 above 20 labels or for MiniLM-size models."""
     batch_size: _builtins.int
@@ -227,7 +229,9 @@ class TrainingConfig(_message.Message):
     label_smoothing: _builtins.float
     """In [0, 1). Default 0."""
     early_stopping_patience: _builtins.int
-    """Evaluations without a better macro-F1 before stopping. Default 2."""
+    """Evaluations without a better macro-F1 before stopping. Default: half of the epochs, at
+    least 2.
+    """
     freeze_backbone_epochs: _builtins.int
     """Train only the head for this many epochs first. Default 0."""
     def __init__(

@@ -75,6 +75,9 @@ def test_small_data_sets_get_more_epochs_but_what_was_asked_for_stays() -> None:
     ]
     assert epochs == sorted(epochs, reverse=True)
     assert epochs[0] > epochs[-1] == 4
+    assert TrainingConfig().resolve(
+        parameters=SMALL, labels=2, training_rows=10
+    ).early_stopping_patience == math.ceil(epochs[0] / 2)
     asked = TrainingConfig.checked({"epochs": 1.5, "learning_rate": 1e-4})
     hyper = asked.resolve(parameters=SMALL, labels=2, training_rows=10)
     assert (hyper.epochs, hyper.learning_rate) == (1.5, 1e-4)
