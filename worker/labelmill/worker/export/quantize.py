@@ -16,7 +16,7 @@ import onnx_ir as ir
 from threadpoolctl import threadpool_limits
 
 from labelmill.worker import cpu
-from labelmill.worker.export import qdq
+from labelmill.worker.export import integer
 from labelmill.worker.export.calibration import Activations, observe
 from labelmill.worker.export.clean import clean
 from labelmill.worker.export.embeddings import quantize_embeddings
@@ -60,7 +60,8 @@ def quantize(model: ir.Model, token_ids: Sequence[Sequence[int]], threads: int) 
     ):
         plans = list(pool.map(search, groups))
     for group, found in zip(groups, plans, strict=True):
-        qdq.insert(model.graph, group, found)
+        integer.insert(model.graph, group, found)
+    model.opset_imports[integer.CONTRIB_DOMAIN] = integer.CONTRIB_VERSION
     tables = quantize_embeddings(model.graph)
     clean(model)
     return {
