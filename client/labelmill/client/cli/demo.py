@@ -34,6 +34,9 @@ from labelmill.errors import FailedPreconditionError, InternalError
 #: Model that the demo trains.
 _MODEL = "reviews"
 
+#: Passes over the training split: enough for these reviews, and soon over.
+_EPOCHS = 3
+
 #: Texts in the file that is scored.
 _SCORED_TEXTS = 5_000
 
@@ -163,7 +166,7 @@ class _Tour:
             "best epoch and the thresholds, 15% are looked at only once, for the figures below."
         )
         dataset = upload(client, self._reviews, "text", "label")
-        job = follow(client, client.train(dataset, model=_MODEL, wait=False))
+        job = follow(client, client.train(dataset, model=_MODEL, wait=False, epochs=_EPOCHS))
         version = client.get_version(f"{job.model}@{job.version}")
         self._show(figures_table(version))
         return version
