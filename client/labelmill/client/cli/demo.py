@@ -44,7 +44,7 @@ _SCORED_TEXTS = 5_000
 _MARKER = "made-by-labelmill-demo"
 
 #: What is compared, with few rounds and short ones: the tour is to be over soon.
-_CONTENDERS = ("hf-pipeline-fp32", "ort-dynamic-int8", "onnx-fp32", "onnx-int8")
+_CONTENDERS = ("hf-pipeline-fp32", "ort-dynamic-int8", "onnx-int8")
 _BENCH_TEXTS, _BENCH_ROUNDS, _ALONE_S = 300, 3, 1.0
 
 _STEPS = 6
