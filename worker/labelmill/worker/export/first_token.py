@@ -44,12 +44,12 @@ def _move(graph: ir.Graph, selection: ir.Node) -> int:
     assert source is not None
     assert source.shape is not None
     tokens = source.shape[1]
-    takers = {selection}
+    takers = {selection: None}
     for node in reversed(list(graph)):
         wanted = [use.node for value in node.outputs for use in value.uses()]
-        if wanted and takers.issuperset(wanted) and _by_token(node, tokens):
-            takers.add(node)
-    takers.remove(selection)
+        if wanted and all(user in takers for user in wanted) and _by_token(node, tokens):
+            takers[node] = None
+    del takers[selection]
     selected: dict[ir.Value, ir.Value] = {}
     for node in takers:
         for position, value in enumerate(node.inputs):

@@ -12,6 +12,7 @@ import onnx_ir as ir
 import torch
 
 from labelmill.worker.export.clean import clean
+from labelmill.worker.export.first_token import select_first
 
 #: The first with Gelu as one operator, which ONNX Runtime fuses with its bias.
 OPSET = 20
@@ -68,6 +69,7 @@ def export_graph(classifier: Any, pad_token_id: int) -> ir.Model:
         )
         assert program is not None
         model = program.model
+    select_first(model.graph)
     clean(model)
     return model
 
