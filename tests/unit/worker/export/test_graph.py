@@ -32,3 +32,18 @@ def test_the_file_is_clean(exported, capfd):
     used = {name for node in graph.node for name in node.input}
     assert {tensor.name for tensor in graph.initializer} <= used
     assert not any(node.metadata_props or node.doc_string for node in graph.node)
+
+
+def test_the_last_layer_computes_only_the_token_that_is_read(exported):
+    """Its output projection, the feed-forward block and both residuals come after a selection."""
+    nodes = onnx.load(exported.fp32).graph.node
+    producers = {name: node for node in nodes for name in node.output}
+    selections = [
+        node
+        for node in nodes
+        if node.op_type == "Gather" and any(a.name == "axis" and a.i == 1 for a in node.attribute)
+    ]
+
+    assert len(selections) == 2, "the last attention's output, and what is added to it"
+    sources = {producers[node.input[0]].op_type for node in selections}
+    assert sources == {"Reshape", "LayerNormalization"}
