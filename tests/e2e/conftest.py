@@ -52,5 +52,5 @@ def demo() -> Iterator[Demo]:
     """The demo, run once; its trained model serves other tests too."""
     with tempfile.TemporaryDirectory(prefix="lm-") as folder:
         data_dir = Path(folder) / "demo"
-        done = cli("demo", "--json", "--data-dir", data_dir, timeout_s=280)
+        done = cli("demo", "--json", "--data-dir", data_dir, timeout_s=500)
         yield Demo(data_dir, done)

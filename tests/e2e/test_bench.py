@@ -35,7 +35,7 @@ def bench(*options: object) -> dict[str, Any]:
     return document
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(540)
 def test_contenders_score_the_versions_own_test_split(demo: Demo) -> None:
     contenders = "onnx-fp32,onnx-int8,ort-fp32"
     options = ("--data-dir", demo.data_dir, "--model", "reviews", "--rounds", 2)
@@ -59,7 +59,7 @@ def test_contenders_score_the_versions_own_test_split(demo: Demo) -> None:
     assert rows["onnx-int8"]["file_bytes"] < rows["onnx-fp32"]["file_bytes"] / 2
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(540)
 def test_any_file_of_texts_will_do_and_people_get_a_table(demo: Demo, tmp_path: Path) -> None:
     data = tmp_path / "texts.txt"
     data.write_text("Good.\nBad.\nIt opens at ten.\n")

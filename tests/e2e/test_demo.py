@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from e2e.conftest import Demo
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(540)
 def test_the_tour_ends_well(demo: Demo) -> None:
     assert demo.done.returncode == 0, demo.done.stderr
     result = demo.result
@@ -27,7 +27,7 @@ def test_the_tour_ends_well(demo: Demo) -> None:
     assert rates["onnx-int8"] > rates["hf-pipeline-fp32"]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(540)
 def test_what_it_tells_people_is_on_stderr(demo: Demo) -> None:
     for part in ("6 of 6", "macro-F1", "int8.label_agreement", "UNKNOWN", "checked: 5,000 rows"):
         assert part in demo.done.stderr
