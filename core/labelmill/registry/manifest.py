@@ -19,7 +19,8 @@ REPORT_PAGE = "report.html"
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A gate may have come out as NaN, which JSON's null would not bring back.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
 class Artifact(_Frozen):

@@ -114,6 +114,14 @@ def test_a_model_name_cannot_leave_the_registry(registry: Registry) -> None:
         registry.versions("../m")
 
 
+def test_a_version_whose_gate_is_no_number_can_be_read_back(registry: Registry) -> None:
+    gate = Gate(name="int8.label_agreement", value=float("nan"), limit=0.99, at_least=True)
+    with registry.stage("m") as staging:
+        staging.publish(description().model_copy(update={"gates": [gate]}))
+    (read,) = registry.manifest("m", 1).gates
+    assert not read.passed
+
+
 def test_a_gate_with_no_number_does_not_pass() -> None:
     assert not Gate(name="g", value=float("nan"), limit=0.99, at_least=True).passed
     assert not Gate(name="g", value=float("nan"), limit=0.99, at_least=False).passed
