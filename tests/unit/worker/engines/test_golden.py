@@ -56,6 +56,14 @@ def test_another_cpus_rounding_passes(version):
     assert (engine.name, test.passed) == ("onnx-int8", True)
 
 
+@pytest.mark.parametrize(("drift", "serves"), [(0.1, "onnx-int8"), (0.4, "onnx-fp32")])
+def test_drift_is_judged_by_what_quantization_itself_changed(version, drift, serves):
+    """Here INT8 was recorded 0.5 from fp32: rounding is far less than that, saturation is not."""
+    write_golden(version[0], int8_shift=drift, fp32_shift=drift + 0.5)
+    int8 = OnnxEngine(version[0] / "model.int8.onnx", "onnx-int8", 0)
+    assert self_test(int8, version[0] / "golden.json").passed == (serves == "onnx-int8")
+
+
 def test_int8_that_drifts_gives_way_to_fp32(version, caplog):
     write_golden(version[0], int8_shift=1.0)
 
@@ -68,12 +76,16 @@ def test_int8_that_drifts_gives_way_to_fp32(version, caplog):
     assert "logits off by 1; serving onnx-fp32 instead" in caplog.text
 
 
-def test_int8_that_decides_otherwise_gives_way_to_fp32(version):
-    write_golden(version[0], int8_shift=5.0)
-    engine, _ = open_checked(*version, "onnx-int8")
-    assert engine.name == "onnx-fp32"
-    int8 = OnnxEngine(version[0] / "model.int8.onnx", "onnx-int8", 0)
-    assert self_test(int8, version[0] / "golden.json").label_agreement < 1.0
+def test_an_engine_that_decides_otherwise_fails(version):
+    class Swapped(OnnxEngine):
+        def infer(self, token_ids):
+            return super().infer(token_ids)[:, ::-1]
+
+    test = self_test(
+        Swapped(version[0] / "model.int8.onnx", "onnx-int8", 0), version[0] / "golden.json"
+    )
+    assert not test.passed
+    assert test.label_agreement == 0.0
 
 
 def test_nothing_serves_when_fp32_fails_too(version):

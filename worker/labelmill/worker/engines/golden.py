@@ -19,10 +19,16 @@ from labelmill.registry.manifest import GOLDEN_FILE
 from labelmill.worker.engines import batches
 from labelmill.worker.engines.base import Engine
 
-#: Largest drift of a logit that still passes, as a share of the spread of the recorded logits.
-#: Another CPU's rounding measured under 0.01, saturation over 0.1: see
-#: docs/decisions/int8-self-test.md.
-TOLERANCE = 0.03
+#: Drift of an INT8 engine that passes, as a share of what quantization itself did to the logits
+#: (rms against rms). Another implementation's rounding measured 0.11, saturation 1.63: see
+#: docs/decisions/0008-self-test-by-quantization-noise.md.
+INT8_DRIFT = 0.5
+
+#: Drift that passes for every engine, as a share of the spread of the recorded logits.
+FLOOR_DRIFT = 0.002
+
+#: The same for bf16, which keeps eight bits of each number.
+BF16_DRIFT = 0.03
 
 
 @dataclass(frozen=True)
@@ -80,10 +86,25 @@ def self_test(engine: Engine, golden_file: Path) -> SelfTest:
     logits = batches.run(engine, golden.token_ids)
     if logits.shape != recorded.shape or not np.isfinite(logits).all():
         return SelfTest(passed=False, label_agreement=0.0, max_abs_dlogit=float("inf"))
-    drift = float(np.abs(logits - recorded).max())
-    allowed = TOLERANCE * float(np.ptp(recorded))
+    allowed = _allowed_rms(engine.name, golden, recorded)
+    # Rounding alone may turn a decision this close.
     ranked = np.sort(recorded, axis=1)
-    near_tie = ranked[:, -1] - ranked[:, -2] <= 2 * allowed
+    near_tie = ranked[:, -1] - ranked[:, -2] <= 4 * allowed
     same = logits.argmax(axis=1) == recorded.argmax(axis=1)
     agreement = float((same | near_tie).mean())
-    return SelfTest(drift <= allowed and agreement == 1.0, agreement, drift)
+    passed = _rms(logits - recorded) <= allowed and agreement == 1.0
+    return SelfTest(passed, agreement, float(np.abs(logits - recorded).max()))
+
+
+def _allowed_rms(name: str, golden: Golden, recorded: NDArray[np.float32]) -> float:
+    spread = float(np.ptp(recorded))
+    if name.endswith("-bf16"):
+        return BF16_DRIFT * spread
+    if name.endswith("-int8"):
+        noise = _rms(recorded - golden.fp32_logits)
+        return max(INT8_DRIFT * noise, FLOOR_DRIFT * spread)
+    return FLOOR_DRIFT * spread
+
+
+def _rms(differences: NDArray[np.float32]) -> float:
+    return float(np.sqrt(np.mean(np.square(differences))))
