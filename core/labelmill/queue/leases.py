@@ -177,7 +177,13 @@ class Leases:
         return self._release(lease.job, lease.chunk, lease.token, why, delay)
 
     def _release(
-        self, record: JobRecord, chunk: int, token: str, why: Release, delay_ms: int
+        self,
+        record: JobRecord,
+        chunk: int,
+        token: str,
+        why: Release,
+        delay_ms: int,
+        least_idle_ms: int = 0,
     ) -> bool:
         k, job = self._keys, record.id
         pool = engine_family(record.engine)
@@ -196,7 +202,7 @@ class Leases:
                 k.events(job),
                 k.sweep(),
             ],
-            args=[job, chunk, token, why, delay_ms, self._lease_ms],
+            args=[job, chunk, token, why, delay_ms, least_idle_ms],
         )
         return bool(answer == b"RELEASED")
 
@@ -236,17 +242,26 @@ class Leases:
         """Returns when new work may be there, at the latest after `timeout_s`."""
         self._redis.blpop([self._keys.bell(pool) for pool in pools], timeout=timeout_s)
 
-    def reap(self) -> int:
+    def reap(self, dead: Sequence[str] = ()) -> int:
         """Takes back lost leases, ends overdue jobs and frees what nobody needs.
 
-        Any worker may run it at any time. Returns the number of leases taken back.
+        Any worker may run it at any time.
+
+        Args:
+            dead: workers that no longer announce themselves; their leases are lost at once, not
+                after `lease_ms`. One that only slept is fenced off like any other.
+
+        Returns:
+            The number of leases taken back.
         """
         reaped = 0
         for job in self._redis.smembers(self._keys.active()):
             record = self._record(job.decode())
             if record is None:
                 continue
-            reaped += self._reap_job(record)
+            reaped += self._reap_job(record, None, self._lease_ms)
+            for worker in dead:
+                reaped += self._reap_job(record, worker, 0)
             if record.deadline and self._now_ms() > record.deadline:
                 self._stop(
                     record,
@@ -266,11 +281,11 @@ class Leases:
         seconds, micros = self._redis.time()
         return int(seconds * 1000 + micros // 1000)
 
-    def _reap_job(self, record: JobRecord) -> int:
+    def _reap_job(self, record: JobRecord, worker: str | None, idle_ms: int) -> int:
         stream = self._keys.chunks(record.id)
         try:
             lost = self._redis.xpending_range(
-                stream, GROUP, min="-", max="+", count=_ROUND, idle=self._lease_ms
+                stream, GROUP, min="-", max="+", count=_ROUND, consumername=worker, idle=idle_ms
             )
         except redis.exceptions.ResponseError as error:
             # A job without a chunk has no stream yet.
@@ -286,7 +301,7 @@ class Leases:
             line = self._redis.hget(self._keys.states(record.id), str(chunk))
             parts = line.decode().split(":") if line else []
             if len(parts) == 6 and parts[0] == "L":
-                taken += self._release(record, chunk, parts[4], "LOST", 0)
+                taken += self._release(record, chunk, parts[4], "LOST", 0, idle_ms)
         return taken
 
     def promote(self) -> None:

@@ -199,6 +199,19 @@ async def test_reaping_leaves_a_beaten_lease_alone(store: JobStore, raw: redis.R
     assert leases.beat(lease) == "HELD"
 
 
+async def test_leases_of_a_dead_worker_are_open_at_once(store: JobStore, raw: redis.Redis) -> None:
+    record = await filled(store, 600)
+    dying, living = Leases(raw, "dying"), Leases(raw, "living")
+    lost, held = dying.lease(["onnx"]), living.lease(["onnx"])
+    assert lost is not None
+    assert held is not None
+    assert living.reap(["dying"]) == 1
+    assert dying.commit(lost, score(dying, lost), tokens=1) == "STALE"
+    assert living.commit(held, score(living, held), tokens=1) == "COMMITTED"
+    assert work(living) == 2
+    assert (await store.get(record.id)).succeeded == 600
+
+
 async def test_one_bad_text_is_found_by_bisection_and_named(
     store: JobStore, leases: Leases, raw: redis.Redis
 ) -> None:

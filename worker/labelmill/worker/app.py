@@ -143,9 +143,10 @@ class Worker:
         presence.announce(self._redis, info, self._keys)
 
     def _reap(self) -> None:
-        if lost := self._leases.reap():
+        dead = presence.dead(self._redis, self._keys)
+        if lost := self._leases.reap(dead):
             _log.warning("took back %d lost leases", lost)
-        if dead := presence.dead(self._redis, self._keys):
+        if dead:
             _log.warning("workers gone: %s", ", ".join(dead))
             self._online.accept(self._lane.take_over(dead))
             presence.bury(self._redis, dead, self._keys)
