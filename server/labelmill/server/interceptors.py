@@ -145,6 +145,8 @@ class _Call:
         self._context = context
         self._standing = method.startswith(_STANDING)
         self._id = request_id(context)
+        # A stream's end may come after the call is gone, where gRPC crashes on this question.
+        self._peer = context.peer()
         self._started = time.perf_counter()
 
     def check(self) -> None:
@@ -212,7 +214,7 @@ class _Call:
                     code=code,
                     ms=round(seconds * 1000, 3),
                     request_id=self._id,
-                    peer=self._context.peer(),
+                    peer=self._peer,
                 ),
             )
 
