@@ -5,6 +5,8 @@ Options of one command only are LABELMILL_<COMMAND>_<OPTION>, e.g. LABELMILL_TRA
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 import typer
@@ -64,9 +66,16 @@ ADDRESS = DEFAULT_ADDRESS
 TIMEOUT_S = DEFAULT_TIMEOUT_S
 
 
-def connect(address: str, timeout_s: float = TIMEOUT_S) -> Client:
-    """A client for one command; raises InvalidArgumentError for what is no address."""
-    return Client(address, timeout=timeout_s, retry=_RETRY)
+@contextmanager
+def connect(address: str, timeout_s: float = TIMEOUT_S) -> Iterator[Client]:
+    """A client for one command, which Ctrl-C interrupts without harm to gRPC.
+
+    Raises:
+        InvalidArgumentError: `address` is none.
+    """
+    client = Client(address, timeout=timeout_s, retry=_RETRY)
+    with client._transport.interrupts.installed(), client:
+        yield client
 
 
 def long_text_policy(choice: LongTextChoice) -> Any:
