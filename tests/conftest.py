@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 import redis
 
+# PyTorch's threads would spin while they wait for each other, and on a busy machine that is what
+# keeps the other one from running; see docs/decisions/0011.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 from labelmill.errors import FailedPreconditionError
 from labelmill.queue.embedded import EmbeddedServer, find_binary
 

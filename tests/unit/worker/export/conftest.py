@@ -14,7 +14,8 @@ from classifiers import FAMILIES, make_classifier
 from labelmill.worker.engines.onnx import OnnxEngine
 from labelmill.worker.engines.torch import load_model
 from labelmill.worker.export.graph import export_graph
-from labelmill.worker.export.quantize import quantize
+from labelmill.worker.export.quantize import Quantizer
+from labelmill.worker.export.recipe import RECIPES
 
 #: Rows of the word table, enough to be stored as INT8.
 TABLE_ROWS = 2000
@@ -22,6 +23,7 @@ TABLE_ROWS = 2000
 
 class Exported(NamedTuple):
     model: Any
+    made: dict[str, Any]
     recipe: dict[str, Any]
     fp32: Path
     int8: Path
@@ -46,11 +48,12 @@ def rows_of(count: int, seed: int) -> list[list[int]]:
 def export_tiny(folder: Path, family: str) -> Exported:
     make_classifier(folder, family, labels=3, rows=TABLE_ROWS)
     model = load_model(folder, torch.float32, attention="eager")
-    graph = export_graph(model, model.config.pad_token_id)
+    graph, made = export_graph(model, model.config.pad_token_id)
     ir.save(graph, folder / "fp32.onnx")
-    recipe = quantize(graph, rows_of(50, seed=1), threads=2)
-    ir.save(graph, folder / "int8.onnx")
-    return Exported(model, recipe, folder / "fp32.onnx", folder / "int8.onnx")
+    quantizer = Quantizer(folder / "fp32.onnx", rows_of(50, seed=1), threads=2)
+    int8, recipe = quantizer.quantize(RECIPES[0])
+    ir.save(int8, folder / "int8.onnx")
+    return Exported(model, made, recipe, folder / "fp32.onnx", folder / "int8.onnx")
 
 
 @pytest.fixture(scope="session", params=FAMILIES)

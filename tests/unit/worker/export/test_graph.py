@@ -2,9 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnxruntime
 import torch
 
 from labelmill.worker.engines import batches, pad
+from labelmill.worker.engines.onnx import session_options
+from labelmill.worker.export import layout
+
+from .conftest import export_tiny, rows_of
 
 
 def test_a_padded_batch_gives_the_logits_of_pytorch(exported):
@@ -35,15 +40,64 @@ def test_the_file_is_clean(exported, capfd):
 
 
 def test_the_last_layer_computes_only_the_token_that_is_read(exported):
-    """Its output projection, the feed-forward block and both residuals come after a selection."""
-    nodes = onnx.load(exported.fp32).graph.node
-    producers = {name: node for node in nodes for name in node.output}
-    selections = [
-        node
-        for node in nodes
-        if node.op_type == "Gather" and any(a.name == "axis" and a.i == 1 for a in node.attribute)
-    ]
+    """Query, output projection and feed-forward block of the last layer see one token a text."""
+    first, last = (set(linear_rows(exported.fp32, layer)) for layer in (0, 1))
 
-    assert len(selections) == 2, "the last attention's output, and what is added to it"
-    sources = {producers[node.input[0]].op_type for node in selections}
-    assert sources == {"Reshape", "LayerNormalization"}
+    assert first == {TEXTS * TOKENS}
+    assert last == {TEXTS * TOKENS, TEXTS}
+    assert linear_rows(exported.fp32, 1).count(TEXTS * TOKENS) == 2, "keys and values see all"
+
+
+def test_heads_are_read_where_they_lie(exported):
+    """A transposition of the whole, and one for the result of each attention."""
+    operators = [node.op_type for node in onnx.load(exported.fp32).graph.node]
+
+    assert exported.made["layout"] == "tokens first"
+    assert exported.made["attentions"] == operators.count("Softmax") == 2
+    assert operators.count("Transpose") == 1 + 2
+    assert operators.count("FusedMatMul") == 2 * 2
+
+
+def test_an_attention_that_is_not_known_is_exported_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, "find_attentions", lambda graph: None)
+
+    plain = export_tiny(tmp_path, "bert")
+
+    assert plain.made["layout"] == "plain"
+    rows = rows_of(20, seed=4)
+    input_ids, attention_mask = map(torch.from_numpy, pad(rows, plain.pad_token_id))
+    with torch.inference_mode():
+        wanted = plain.model(input_ids=input_ids, attention_mask=attention_mask).logits.numpy()
+    np.testing.assert_allclose(plain.open_fp32().infer(rows), wanted, atol=2e-5)
+
+
+def test_padding_leaves_no_denormals(exported):
+    """The usual mask of -3e38 does, and a CPU multiplies those a hundred times slower."""
+    names = [n.output[0] for n in onnx.load(exported.fp32).graph.node if n.op_type == "Softmax"]
+
+    for weights in values_of(exported.fp32, names, [[5, 6, 7], list(range(4, 24))]):
+        assert weights.min() > np.finfo(np.float32).tiny
+        assert weights[0, :, :, 3:].max() < 1e-20
+
+
+TEXTS, TOKENS = 3, 7
+
+
+def linear_rows(file, layer):
+    """Rows that each linear layer of an encoder's layer multiplies, for TEXTS of TOKENS tokens."""
+    model = onnx.load(file)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    linear = [n for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in constants]
+    names = [node.output[0] for node in linear[6 * layer : 6 * layer + 6]]
+    outputs = values_of(file, names, [list(range(4, 4 + TOKENS))] * TEXTS)
+    return [output.size // output.shape[-1] for output in outputs]
+
+
+def values_of(file, names, rows):
+    model = onnx.load(file)
+    model.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names
+    )
+    session = onnxruntime.InferenceSession(model.SerializeToString(), session_options(1))
+    input_ids, attention_mask = pad(rows, 0)
+    return session.run(names, {"input_ids": input_ids, "attention_mask": attention_mask})

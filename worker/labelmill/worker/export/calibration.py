@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from labelmill.worker.engines.onnx import session_options
 
 #: Tokens of each text that are kept whole, besides the first, which most classifiers read.
-_TOKENS_A_TEXT = 2
+_TOKENS_A_TEXT = 6
 
 _SEED = 0
 
@@ -66,7 +66,7 @@ def observe(
 
 
 def _summary(tokens: NDArray[np.float32], picks: NDArray[np.float64]) -> Activations:
-    kept = np.unique([0, *(picks * len(tokens)).astype(int)])
+    kept = np.unique([0, len(tokens) - 1, *(picks * len(tokens)).astype(int)])
     return Activations(tokens.min(axis=0), tokens.max(axis=0), tokens[kept])
 
 

@@ -26,14 +26,14 @@ def select_first(graph: ir.Graph) -> int:
     """
     moved = 0
     for node in list(graph):
-        if _is_selection(node):
+        if is_selection(node):
             moved += _move(graph, node)
     return moved
 
 
-def _is_selection(node: ir.Node) -> bool:
-    """Whether the node takes one token of (batch, tokens, channels)."""
-    if node.op_type != "Gather" or node.attributes.get_int("axis", 0) != 1:
+def is_selection(node: ir.Node, axis: int = 1) -> bool:
+    """Whether the node takes one token of three axes, of which `axis` is the tokens'."""
+    if node.op_type != "Gather" or node.attributes.get_int("axis", 0) != axis:
         return False
     source, index = node.inputs
     return _rank(source) == 3 and is_constant(index) and constant(index).ndim == 0
@@ -47,7 +47,7 @@ def _move(graph: ir.Graph, selection: ir.Node) -> int:
     takers = {selection: None}
     for node in reversed(list(graph)):
         wanted = [use.node for value in node.outputs for use in value.uses()]
-        if wanted and all(user in takers for user in wanted) and _by_token(node, tokens):
+        if wanted and all(user in takers for user in wanted) and by_token(node, tokens):
             takers[node] = None
     del takers[selection]
     selected: dict[ir.Value, ir.Value] = {}
@@ -67,8 +67,13 @@ def _move(graph: ir.Graph, selection: ir.Node) -> int:
     return len(takers)
 
 
-def _by_token(node: ir.Node, tokens: ir.SymbolicDim | int) -> bool:
-    """Whether each token of the node's output depends on that token of its inputs alone."""
+def by_token(node: ir.Node, tokens: ir.SymbolicDim | int) -> bool:
+    """Whether each token of the node's output depends on that token of its inputs alone.
+
+    Args:
+        node: any node.
+        tokens: length of the second of three axes.
+    """
     activations = [value for value in node.inputs if value is not None and not is_constant(value)]
     for value in activations:
         if _rank(value) != 3 or value.shape is None or value.shape[1] != tokens:

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from labelmill.worker.export.linear import LinearGroup, add_constant, constant, is_constant
+from labelmill.worker.export.linear import LinearGroup, add_constant, bias_of, constant
 from labelmill.worker.export.smoothquant import LinearPlan
 
 #: Domain of ONNX Runtime's own operators, and its version.
@@ -31,7 +30,10 @@ def insert(graph: ir.Graph, group: LinearGroup, plan: LinearPlan) -> None:
         start = columns.stop
         name = node.inputs[1].name if node.inputs[1] is not None else None
         scales = plan.weight_scales[columns]
-        last, bias = _bias_of(node)
+        last, bias = bias_of(node)
+        shift = plan.correction[columns]
+        if bias is not None:
+            shift = shift + constant(bias)
         product = ir.node(
             "MatMulIntegerToFloat",
             [
@@ -41,7 +43,7 @@ def insert(graph: ir.Graph, group: LinearGroup, plan: LinearPlan) -> None:
                 add_constant(graph, f"{name}_scales", scales),
                 zero,
                 add_constant(graph, f"{name}_zeros", np.zeros(len(scales), dtype=np.int8)),
-                add_constant(graph, f"{name}_bias", bias + plan.correction[columns]),
+                add_constant(graph, f"{name}_bias", shift),
             ],
             domain=CONTRIB_DOMAIN,
         )
@@ -61,10 +63,13 @@ def _quantize_source(
 ) -> tuple[ir.Value, ir.Value | None]:
     """The uint8 activations, and their outlier channels where there are any."""
     name, source = group.name, group.source
-    factors = add_constant(graph, f"{name}_smoothing", np.float32(1) / plan.smoothing)
-    smooth = ir.node("Mul", [source, factors])
-    quantize = ir.node("QuantizeLinear", [smooth.outputs[0], scale, zero])
-    nodes = [smooth, quantize]
+    nodes, smooth = [], source
+    if plan.smoothing is not None:
+        factors = add_constant(graph, f"{name}_smoothing", np.float32(1) / plan.smoothing)
+        nodes.append(ir.node("Mul", [source, factors]))
+        smooth = nodes[0].outputs[0]
+    quantize = ir.node("QuantizeLinear", [smooth, scale, zero])
+    nodes.append(quantize)
     outliers = None
     if len(plan.outliers):
         channels = add_constant(graph, f"{name}_outlier_channels", plan.outliers)
@@ -77,13 +82,3 @@ def _quantize_source(
     else:
         graph.insert_after(producer, nodes)
     return quantize.outputs[0], outliers
-
-
-def _bias_of(node: ir.Node) -> tuple[ir.Node, NDArray[np.float32] | np.float32]:
-    """The last node of a linear layer, and its bias: an Add of a constant, where there is one."""
-    uses = tuple(node.outputs[0].uses())
-    if len(uses) == 1 and uses[0].node.op_type == "Add":
-        bias = uses[0].node.inputs[1 - uses[0].idx]
-        if is_constant(bias) and constant(bias).ndim == 1:
-            return uses[0].node, constant(bias)
-    return node, np.float32(0)

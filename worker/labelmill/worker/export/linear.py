@@ -44,6 +44,16 @@ def linear_groups(model: ir.Model) -> list[LinearGroup]:
     return list(groups.values())
 
 
+def bias_of(node: ir.Node) -> tuple[ir.Node, ir.Value | None]:
+    """The last node of a linear layer, and its bias: an Add of a constant, where there is one."""
+    uses = tuple(node.outputs[0].uses())
+    if len(uses) == 1 and uses[0].node.op_type == "Add":
+        bias = uses[0].node.inputs[1 - uses[0].idx]
+        if is_constant(bias) and constant(bias).ndim == 1:
+            return uses[0].node, bias
+    return node, None
+
+
 def is_constant(value: ir.Value | None) -> bool:
     """Whether the value is known when the graph is loaded."""
     return value is not None and value.const_value is not None

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from labelmill.errors import GateFailedError, InvalidArgumentError
+from labelmill.registry import Gate
 from labelmill.registry.manifest import (
     GOLDEN_FILE,
     ONNX_FP32_FILE,
@@ -29,7 +31,8 @@ from labelmill.worker.engines.onnx import OnnxEngine
 from labelmill.worker.engines.torch import TorchEngine, load_model
 from labelmill.worker.export import gates, golden
 from labelmill.worker.export.graph import OPSET, export_graph
-from labelmill.worker.export.quantize import quantize
+from labelmill.worker.export.quantize import Quantizer
+from labelmill.worker.export.recipe import RECIPES, Recipe
 from labelmill.worker.export.request import ExportRequest, ExportResult, Notify
 from labelmill.worker.export.trial import Trial
 from labelmill.worker.tokenizer import Tokenizer
@@ -59,8 +62,10 @@ def export_version(request: ExportRequest, notify: Notify) -> ExportResult:
         _check(request, classifier.config.num_labels)
         pad_token_id = classifier.config.pad_token_id or 0
         notify("export", f"tracing the {classifier.config.model_type} model to ONNX")
-        graph = export_graph(classifier, pad_token_id)
+        graph, shape = export_graph(classifier, pad_token_id)
         ir.save(graph, folder / ONNX_FP32_FILE)
+        if shape["layout"] == "plain":
+            notify("export", "its attention is none that is known; exporting the plain graph")
     tokenizer = Tokenizer(folder / TOKENIZER_FILE, request.max_length)
     trial = Trial.of(request, tokenizer, threads)
 
@@ -77,23 +82,31 @@ def export_version(request: ExportRequest, notify: Notify) -> ExportResult:
     if failed := gates.failures(proven):
         raise GateFailedError(f"the exported ONNX model is not the PyTorch model: {failed}")
 
+    int8_logits, recipe, tried = None, None, []
+    calibration = [tokens.ids for tokens in tokenizer.encode(request.calibration_texts)]
     notify("quantize", f"searching INT8 ranges for {classifier.config.model_type}")
-    with _timed(seconds, "quantize"):
-        calibration = [tokens.ids for tokens in tokenizer.encode(request.calibration_texts)]
-        recipe = quantize(graph, calibration, threads)
-        ir.save(graph, folder / ONNX_INT8_FILE)
-    sizes = {name: (folder / name).stat().st_size for name in (ONNX_FP32_FILE, ONNX_INT8_FILE)}
-
-    notify("gates", f"comparing INT8 with fp32 on {len(trial.token_ids)} texts")
-    with _timed(seconds, "int8_gates"):
-        int8 = OnnxEngine(folder / ONNX_INT8_FILE, "onnx-int8", pad_token_id)
-        int8_logits, invariance = trial.run(int8, len(trial.token_ids))
-        int8.close()
-        ratio = sizes[ONNX_INT8_FILE] / sizes[ONNX_FP32_FILE]
-        proven += gates.int8_gates(trial, fp32_logits, int8_logits, invariance, ratio)
-    published = True
-    if failed := gates.failures(proven):
-        published = False
+    with _timed(seconds, "calibrate"):
+        quantizer = Quantizer(folder / ONNX_FP32_FILE, calibration, threads)
+    for candidate in RECIPES:
+        with _timed(seconds, "quantize"):
+            quantized, details = quantizer.quantize(candidate)
+            ir.save(quantized, folder / ONNX_INT8_FILE)
+        sizes = {name: (folder / name).stat().st_size for name in (ONNX_FP32_FILE, ONNX_INT8_FILE)}
+        notify("gates", f"comparing INT8 with fp32 on {len(trial.token_ids)} texts")
+        with _timed(seconds, "int8_gates"):
+            int8 = OnnxEngine(folder / ONNX_INT8_FILE, "onnx-int8", pad_token_id)
+            logits, invariance = trial.run(int8, len(trial.token_ids))
+            int8.close()
+            ratio = sizes[ONNX_INT8_FILE] / sizes[ONNX_FP32_FILE]
+            int8_proven = gates.int8_gates(trial, fp32_logits, logits, invariance, ratio)
+        tried.append(_attempt(candidate, int8_proven, logits - fp32_logits))
+        failed = gates.failures(int8_proven)
+        if not failed:
+            int8_logits, recipe = logits, details
+            break
+        notify("quantize", f"INT8 by {candidate.name!r} is not good enough: {failed}")
+    proven += int8_proven
+    if recipe is None:
         (folder / ONNX_INT8_FILE).unlink()
         notify("gates", f"INT8 is not published, fp32 is: {failed}")
 
@@ -102,22 +115,24 @@ def export_version(request: ExportRequest, notify: Notify) -> ExportResult:
         request.gate_texts,
         trial.token_ids,
         fp32_logits,
-        int8_logits if published else None,
+        int8_logits,
     )
     return ExportResult(
-        engines=["onnx-int8", "onnx-fp32"] if published else ["onnx-fp32"],
-        int8=recipe if published else None,
+        engines=["onnx-fp32"] if recipe is None else ["onnx-int8", "onnx-fp32"],
+        int8=recipe,
         gates=proven,
         torch_logits=torch_logits,
         fp32_logits=fp32_logits,
-        int8_logits=int8_logits if published else None,
+        int8_logits=int8_logits,
         details={
             "opset": OPSET,
             "gate_texts": len(trial.token_ids),
             "gate_source": request.gate_source,
+            "architecture": shape,
             "int8_recipe": recipe,
+            "int8_tried": tried,
             "fp32_abs_dlogit": _quantiles(fp32_logits - torch_logits),
-            "int8_abs_dlogit": _quantiles(int8_logits - fp32_logits),
+            "int8_abs_dlogit": tried[-1]["abs_dlogit"],
             "size_bytes": sizes,
             "seconds": seconds,
         },
@@ -157,7 +172,18 @@ def _single_torch_threads() -> Iterator[None]:
 def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
     start = time.monotonic()
     yield
-    seconds[step] = round(time.monotonic() - start, 3)
+    seconds[step] = round(seconds.get(step, 0.0) + time.monotonic() - start, 3)
+
+
+def _attempt(
+    recipe: Recipe, proven: Sequence[Gate], differences: NDArray[np.float32]
+) -> dict[str, Any]:
+    return {
+        "recipe": recipe.name,
+        "failed": [gate.name for gate in proven if not gate.passed],
+        "label_agreement": proven[0].value,
+        "abs_dlogit": _quantiles(differences),
+    }
 
 
 def _quantiles(differences: NDArray[np.float32]) -> dict[str, float]:
