@@ -38,6 +38,9 @@ SMALL_MODEL_PARAMETERS = 40_000_000
 #: Above this many labels the head needs the higher learning rate.
 _MANY_LABELS = 20
 
+#: Texts an optimizer step, and for small models with this many training texts and few labels.
+_SMALL_BATCH, _LARGE_BATCH, _PLENTY_OF_ROWS = 16, 32, 4_000
+
 #: Small data sets get as many epochs as make up this many optimizer steps ...
 _LEAST_STEPS = 250
 
@@ -77,7 +80,7 @@ class TrainingConfig(_Frozen):
     base_model: str = Field(PACKAGED_BASE_MODEL, min_length=1, max_length=1024)
     epochs: float | None = Field(None, gt=0, le=100)
     learning_rate: float | None = Field(None, gt=0, le=0.1)
-    batch_size: int = Field(16, ge=1, le=4096)
+    batch_size: int | None = Field(None, ge=1, le=4096)
     gradient_accumulation_steps: int = Field(1, ge=1, le=1024)
     weight_decay: float = Field(0.01, ge=0, le=1)
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
@@ -91,10 +94,12 @@ class TrainingConfig(_Frozen):
 
     @model_validator(mode="after")
     def _accumulation_divides_the_batch(self) -> TrainingConfig:
-        if self.batch_size % self.gradient_accumulation_steps:
+        # The larger default is a multiple of the smaller one.
+        batch_size = self.batch_size or _SMALL_BATCH
+        if batch_size % self.gradient_accumulation_steps:
             raise ValueError(
                 f"gradient_accumulation_steps: {self.gradient_accumulation_steps} does not divide "
-                f"batch_size, which is {self.batch_size} texts over all accumulation steps"
+                f"batch_size, which is {batch_size} texts over all accumulation steps"
             )
         return self
 
@@ -123,13 +128,18 @@ class TrainingConfig(_Frozen):
             training_rows: rows of the training split.
         """
         small = parameters <= SMALL_MODEL_PARAMETERS
-        steps_an_epoch = max(1, math.ceil(training_rows / self.batch_size))
-        usual = 4 if small else 3
+        # With steps enough, small models learn two or three labels by heart after three epochs.
+        plenty = small and labels <= _MANY_LABELS and training_rows >= _PLENTY_OF_ROWS
+        batch_size = self.batch_size or (_LARGE_BATCH if plenty else _SMALL_BATCH)
+        steps_an_epoch = max(1, math.ceil(training_rows / batch_size))
+        usual = 4 if small and not plenty else 3
         enough = math.ceil(_LEAST_STEPS / steps_an_epoch)
         epochs = self.epochs or float(min(max(usual, enough), _MOST_DEFAULT_EPOCHS))
+        rate = 5e-5 if small or labels > _MANY_LABELS else 2e-5
         settled = {
             "epochs": epochs,
-            "learning_rate": 5e-5 if small or labels > _MANY_LABELS else 2e-5,
+            "batch_size": batch_size,
+            "learning_rate": 2 * rate if plenty and batch_size >= _LARGE_BATCH else rate,
             # On small validation splits two epochs in a row may fall behind by chance.
             "early_stopping_patience": max(_LEAST_PATIENCE, math.ceil(epochs / 2)),
         }

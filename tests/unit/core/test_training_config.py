@@ -57,15 +57,21 @@ def test_unset_fields_take_defaults() -> None:
 
 
 def test_defaults_follow_the_base_model_and_the_labels() -> None:
-    def settle(parameters: int, labels: int) -> tuple[float, float]:
-        hyper = TrainingConfig().resolve(
-            parameters=parameters, labels=labels, training_rows=100_000
-        )
-        return hyper.learning_rate, hyper.epochs
+    def settle(parameters: int, labels: int, rows: int = 100_000) -> tuple[float, float, int]:
+        hyper = TrainingConfig().resolve(parameters=parameters, labels=labels, training_rows=rows)
+        return hyper.learning_rate, hyper.epochs, hyper.batch_size
 
-    assert settle(SMALL, 2) == (5e-5, 4)
-    assert settle(LARGE, 2) == (2e-5, 3)
-    assert settle(LARGE, 21) == (5e-5, 3)
+    assert settle(SMALL, 2) == (1e-4, 3, 32)
+    assert settle(SMALL, 2, rows=3_000) == (5e-5, 4, 16)
+    assert settle(SMALL, 21) == (5e-5, 4, 16)
+    assert settle(LARGE, 2) == (2e-5, 3, 16)
+    assert settle(LARGE, 21) == (5e-5, 3, 16)
+
+
+def test_a_batch_that_was_asked_for_keeps_its_learning_rate() -> None:
+    asked = TrainingConfig.checked({"batch_size": 16})
+    hyper = asked.resolve(parameters=SMALL, labels=2, training_rows=100_000)
+    assert (hyper.batch_size, hyper.learning_rate) == (16, 5e-5)
 
 
 def test_small_data_sets_get_more_epochs_but_what_was_asked_for_stays() -> None:
@@ -74,7 +80,7 @@ def test_small_data_sets_get_more_epochs_but_what_was_asked_for_stays() -> None:
         TrainingConfig().resolve(parameters=SMALL, labels=2, training_rows=n).epochs for n in sizes
     ]
     assert epochs == sorted(epochs, reverse=True)
-    assert epochs[0] > epochs[-1] == 4
+    assert epochs[0] > epochs[-1] == 3
     assert TrainingConfig().resolve(
         parameters=SMALL, labels=2, training_rows=10
     ).early_stopping_patience == math.ceil(epochs[0] / 2)
