@@ -113,6 +113,7 @@ class _Comparison:
         self._notify = notify
         self._job_file = folder / "job.json"
         self._skipped: list[dict[str, str]] = []
+        self._exported = False
 
     def run(self) -> dict[str, Any]:
         options = self._options
@@ -175,8 +176,7 @@ class _Comparison:
                 continue
             self._notify(f"loading {name}")
             try:
-                if name == "ort-dynamic-int8":
-                    self._module("dynamic_int8", [str(self._job_file)])
+                self._make_files_of(name)
                 log = self._folder / f"{name}.log"
                 contender = Contender(name, self._job_file, self._options.threads, log)
             except EngineUnavailableError as error:
@@ -187,6 +187,14 @@ class _Comparison:
             reasons = "; ".join(f"{skip['name']}: {skip['reason']}" for skip in self._skipped)
             raise FailedPreconditionError(f"none of the contenders can run here: {reasons}")
         return opened
+
+    def _make_files_of(self, name: str) -> None:
+        """Writes what the contender runs and no version has."""
+        if name in ("ort-fp32", "ort-dynamic-int8") and not self._exported:
+            self._module("plain_export", [str(self._job_file)])
+            self._exported = True
+        if name == "ort-dynamic-int8":
+            self._module("dynamic_int8", [str(self._job_file)])
 
     def _skip(self, name: str, reason: str) -> None:
         self._skipped.append({"name": name, "reason": reason})

@@ -1,6 +1,7 @@
 """`python -m labelmill.worker.bench.dynamic_int8 JOB_FILE`: the INT8 that most guides make.
 
-In a process of its own, so that the memory quantizing takes is not charged to the contender.
+After `plain_export`. In a process of its own, so that the memory quantizing takes is not charged
+to the contender.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ from pathlib import Path
 
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from labelmill.registry.manifest import ONNX_FP32_FILE
-from labelmill.worker.bench.job import DYNAMIC_INT8_FILE, Job
+from labelmill.worker.bench.job import DYNAMIC_INT8_FILE, PLAIN_FILE, Job
 
 
 def main() -> int:
@@ -21,7 +21,7 @@ def main() -> int:
     # It advises a preprocessing step that changes nothing for a graph exported by PyTorch.
     logging.disable(logging.WARNING)
     quantize_dynamic(
-        job.version_folder / ONNX_FP32_FILE,
+        job.folder / PLAIN_FILE,
         job.folder / DYNAMIC_INT8_FILE,
         weight_type=QuantType.QInt8,
     )

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnxruntime
 
-from labelmill.registry.manifest import ONNX_FP32_FILE, TOKENIZER_FILE
-from labelmill.worker.bench.job import DYNAMIC_INT8_FILE, Job
+from labelmill.registry.manifest import TOKENIZER_FILE
+from labelmill.worker.bench.job import DYNAMIC_INT8_FILE, PLAIN_FILE, Job
 from labelmill.worker.bench.predictor import FILE_ORDER_ROWS, label_names
 from labelmill.worker.engines.base import pad
 from labelmill.worker.tokenizer import Tokenizer
@@ -19,14 +19,13 @@ class FileOrderPredictor:
 
     Args:
         name: ``ort-fp32`` or ``ort-dynamic-int8``.
-        job: the run; `labelmill.worker.bench.dynamic_int8` wrote the INT8 file before.
+        job: the run; `plain_export` and `dynamic_int8` wrote the files before.
     """
 
     def __init__(self, name: str, job: Job) -> None:
         folder = job.version_folder
         self._manifest = job.manifest()
-        fp32 = folder / ONNX_FP32_FILE
-        file = fp32 if name == "ort-fp32" else job.folder / DYNAMIC_INT8_FILE
+        file = job.folder / (PLAIN_FILE if name == "ort-fp32" else DYNAMIC_INT8_FILE)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = job.threads
         self._session = onnxruntime.InferenceSession(

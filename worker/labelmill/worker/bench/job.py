@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict
 
 from labelmill.registry import Manifest, Registry
 
+#: Name, in the run's folder, of the model as PyTorch's own exporter writes it.
+PLAIN_FILE = "plain.onnx"
+
 #: Name of the dynamically quantized file in the run's folder.
 DYNAMIC_INT8_FILE = "dynamic-int8.onnx"
 
