@@ -32,6 +32,7 @@ RUN = Run(
 def test_rates_are_the_median_round_over_the_contenders_own_texts() -> None:
     row = figures(raw(), RUN, None)
     assert (row.texts_per_second_min, row.texts_per_second, row.texts_per_second_max) == (1, 2, 4)
+    assert row.round_texts_per_second == [2, 4, 1]
     assert row.tokens_per_second == 50
     assert row.peak_share == pytest.approx(50 * 1_000 / 400_000)
 
@@ -57,13 +58,22 @@ def test_several_labels_count_whatever_their_order() -> None:
 
 def test_agreement_is_over_the_texts_that_both_scored() -> None:
     reference = raw("hf-pipeline-fp32", indices=[0, 3, 4], labels=["a", "a", "a"])
-    assert figures(raw(), RUN, reference).label_agreement == 0.5
-    assert figures(raw(), RUN, None).label_agreement is None
+    row = figures(raw(), RUN, reference)
+    assert (row.label_agreement, row.texts_compared) == (0.5, 2)
+    alone = figures(raw(), RUN, None)
+    assert (alone.label_agreement, alone.texts_compared) == (None, None)
 
 
 def test_a_flip_is_another_label_alone_than_in_the_batch() -> None:
     row = figures(raw(), RUN, None)
     assert (row.batch_flips, row.texts_alone) == (1, 2)
+
+
+def test_the_json_has_four_digits_everywhere() -> None:
+    row = figures(raw(seconds=[3.0, 3.0], alone_ms=[1 / 3, 2 / 3]), RUN, None).to_json()
+    assert row["texts_per_second"] == 1.3333
+    assert row["round_texts_per_second"] == [1.3333, 1.3333]
+    assert (row["alone_ms"]["p1"], row["alone_ms"]["p99"]) == (0.3333, 0.6667)
 
 
 @pytest.mark.parametrize(("percent", "value"), [(50, 5), (99, 10), (100, 10), (1, 1)])

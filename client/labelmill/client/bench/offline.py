@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -117,6 +119,7 @@ class _Comparison:
 
     def run(self) -> dict[str, Any]:
         options = self._options
+        measured_at, started = datetime.now(UTC), time.monotonic()
         self._notify("reading the texts and checking the version's files")
         job = self._prepare()
         with ExitStack() as open_contenders:
@@ -129,6 +132,8 @@ class _Comparison:
             "benchmark": "offline",
             "model": job["model"],
             "version": job["version"],
+            "measured_at": measured_at.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - started, 1),
             "host": job["host"],
             "threads": options.threads,
             "rounds": options.rounds,
