@@ -89,7 +89,7 @@ def test_everything_is_in_the_wheel(wheel: Path) -> None:
         str(path.relative_to(root))
         for root in roots
         for path in (root / "labelmill").rglob("*")
-        if path.suffix in (".py", ".pyi", ".lua", ".typed")
+        if path.suffix in (".py", ".pyi", ".lua", ".css", ".typed")
     }
     assert sources - packed == set()
     assert packed - sources == {"labelmill/client/data/reviews.csv"}
@@ -131,6 +131,7 @@ def test_it_works_outside_of_the_checkout(full: Path, tmp_path: Path) -> None:
         (["up"], 1, "pip install 'labelmill["),
         (["demo"], 1, "pip install 'labelmill["),
         (["bench", "offline", "--model", "m"], 1, "pip install 'labelmill["),
+        (["bench", "page", "run.json"], 2, "no file run.json"),
         (["server"], 1, "pip install 'labelmill["),
         (["doctor"], 0, "labelmill[worker]"),
     ],
