@@ -35,6 +35,7 @@ def run(code: str) -> str:
         "from labelmill.client.cli.main import run; run(['score', '--help'])",
         "from labelmill.client.cli.main import run; run(['jobs', '--help'])",
         "from labelmill.client.cli.main import run; run(['models', '--help'])",
+        "from labelmill.client.cli.main import run; run(['bench', 'page', 'none.json'])",
     ],
 )
 def test_the_client_loads_nothing_heavy(code: str) -> None:

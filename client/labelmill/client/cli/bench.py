@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json as json_format
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from labelmill.client.bench import offline as benchmark
-from labelmill.client.cli import comparison, options, output
+from labelmill.client.bench.page.document import render
+from labelmill.client.cli import comparison, options, output, page_file
+from labelmill.client.cli.command_line import command_line
 from labelmill.client.cli.installed import check_everything
 from labelmill.client.cli.up import DataDir
 from labelmill.client.examples import example_reviews
 from labelmill.client.local.lock import running
+from labelmill.errors import InvalidArgumentError
 from labelmill.settings import DEFAULT_DATA_DIR
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -27,6 +31,7 @@ def bench() -> None:
 
 @app.command()
 def offline(
+    context: typer.Context,
     model: options.ModelRef,
     data: Annotated[
         Path | None,
@@ -63,6 +68,9 @@ def offline(
             help="Where models are; in the data directory by default.",
         ),
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write a page with plots to this file.")
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Compare engines on the same texts and threads; no server is needed.
@@ -71,6 +79,8 @@ def offline(
     measured.
     """
     chosen = benchmark.choose(engines, contenders)
+    if html:
+        page_file.check(html, "--html")
     check_everything()
     state = running(data_dir)
     with _status(json) as notify:
@@ -90,10 +100,50 @@ def offline(
             ),
             notify,
         )
+    result = output.plain({**result, "command": command_line(context)})
     if json:
         output.document(result)
     else:
         comparison.show(result)
+    if html:
+        page_file.write(html, render(result))
+
+
+@app.command()
+def page(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="What `bench offline --json` printed.")
+    ],
+    target: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write; RUN with the ending .html by default."),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Make the page with plots of an earlier run; nothing is measured."""
+    path = target or run.with_suffix(".html")
+    page_file.check(path, "--output")
+    if path.resolve() == run.resolve():
+        raise InvalidArgumentError.at("--output", "is RUN itself; name another file")
+    made = render(_read(run))
+    if json:
+        output.document({"page": str(path)})
+    page_file.write(path, made)
+
+
+def _no_number(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number")
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json_format.loads(path.read_bytes(), parse_constant=_no_number)
+    except FileNotFoundError as error:
+        raise InvalidArgumentError.at("run", f"there is no file {path}") from error
+    except OSError as error:
+        raise InvalidArgumentError.at("run", f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise InvalidArgumentError.at("run", f"{path} is not JSON ({error})") from error
 
 
 @contextmanager
