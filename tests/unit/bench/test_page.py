@@ -175,6 +175,7 @@ def test_doubts_about_the_run_are_on_the_page() -> None:
     assert "onnx-int8 overlap" in warnings(*calm, close)
     restless = row("torch-bf16", 500, round_texts_per_second=[300, 500, 510])
     assert "torch-bf16 by 42%" in warnings(*calm, restless)
+    assert "onnx-int8 by" not in warnings(*calm, restless)
     assert "a single one is 0.62%" in warnings(*calm, texts=162)
     slow = row("torch-fp32", 90, texts=200)
     assert "torch-fp32 was too slow for all texts and scored 200" in warnings(*calm, slow)

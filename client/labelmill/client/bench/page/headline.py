@@ -12,8 +12,8 @@ from labelmill.pages.prose import code, listed, plural
 #: What most guides do; named beside the fastest of the usual ways.
 _GUIDES = "ort-dynamic-int8"
 
-#: Rounds further apart than this share of their median say that the machine was not quiet.
-_QUIET_SPREAD = 0.2
+#: Rounds further apart than this share of their median make ratios doubtful.
+_STEADY_SPREAD = 0.2
 
 #: Below so many texts the page says what one text weighs.
 _MANY_TEXTS = 1_000
@@ -54,13 +54,14 @@ def caveats(run: Run) -> Iterator[Markup]:
     restless = [
         join(code(row.name), f" by {quantity.percent(row.spread, 0)}")
         for row in run.contenders
-        if row.spread > _QUIET_SPREAD
+        if row.spread > _STEADY_SPREAD
     ]
     if restless:
         yield join(
             "Rounds differ widely (",
             listed(restless),
-            "): the machine was not quiet, and ratios may be off by as much.",
+            "): ratios with them may be off by as much. Other work on the machine does that, and "
+            "so does a slow first round.",
         )
     if run.texts < _MANY_TEXTS:
         weight = quantity.percent(1 / max(run.texts, 1), 2)
@@ -79,7 +80,7 @@ def _ratio(run: Run, fast: Row) -> str:
     """How many times as fast as the base; from worst to best where rounds differ widely."""
     ends = (fast.slowest, fast.fastest, run.base.slowest, run.base.fastest)
     slowest, fastest, base_slowest, base_fastest = ends
-    if max(fast.spread, run.base.spread) <= _QUIET_SPREAD or not (
+    if max(fast.spread, run.base.spread) <= _STEADY_SPREAD or not (
         slowest and fastest and base_slowest and base_fastest
     ):
         return quantity.times(run.ratio(fast)).removesuffix("×")
