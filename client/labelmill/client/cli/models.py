@@ -10,7 +10,13 @@ import typer
 from labelmill.client import Model, ModelVersion
 from labelmill.client.cli import options, output
 from labelmill.client.cli.calibration import read_calibration
-from labelmill.client.cli.report import figures_table, gates_table, import_summary, report_path
+from labelmill.client.cli.report import (
+    figures_table,
+    gates_table,
+    import_summary,
+    judged_by,
+    report_path,
+)
 from labelmill.client.cli.train import follow, show_detached
 from labelmill.names import check_model_name
 
@@ -212,6 +218,8 @@ def import_(
         return
     if version.metrics:
         output.show(figures_table(version))
+    else:
+        output.note(judged_by(version))
     output.show(gates_table(version))
     output.show(f"labels {', '.join(version.labels)}")
     output.show(f"version {version.model}@{version.version}, report {report_path(version)}")

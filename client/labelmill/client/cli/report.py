@@ -49,6 +49,12 @@ def import_summary(version: ModelVersion) -> dict[str, Any]:
     }
 
 
+def judged_by(version: ModelVersion) -> str:
+    """How an import without right labels was judged."""
+    texts = (version.report or {}).get("texts", {})
+    return f"judged by {texts.get('judged_by', 'its gates')}"
+
+
 def figures_table(version: ModelVersion) -> Table:
     """Accuracy and macro-F1 on the test split: baseline if there is one, fp32, INT8."""
     report = version.report or {}

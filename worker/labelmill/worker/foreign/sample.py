@@ -33,8 +33,8 @@ _MOST_GATES, _LEAST_GATES = 1000, 200
 #: With fewer labelled texts, figures and thresholds would be chance.
 _LEAST_LABELLED = 100
 
-#: Labels quoted in one message.
-_QUOTED = 10
+#: Labels quoted in one message, and characters of a text.
+_QUOTED, _QUOTED_CHARS = 10, 40
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def choose(
     Raises:
         InvalidArgumentError: a label that the checkpoint does not have.
     """
-    ids = label_ids(labels, names, multi_label=multi_label)
+    ids = _label_ids(texts, labels, names, multi_label=multi_label)
     rows = list({text: row for row, text in reversed(list(enumerate(texts)))}.values())[::-1]
     kept = [texts[row] for row in rows]
     warnings = []
@@ -95,14 +95,10 @@ def choose(
     return replace(sample, warnings=warnings)
 
 
-def label_ids(
-    labels: Sequence[str], names: Sequence[str], *, multi_label: bool
+def _label_ids(
+    texts: Sequence[str], labels: Sequence[str], names: Sequence[str], *, multi_label: bool
 ) -> list[tuple[int, ...]]:
-    """Positions in `names` of each entry's labels.
-
-    Raises:
-        InvalidArgumentError: an entry is none of `names`, or empty though it must have one.
-    """
+    """Positions in `names` of each entry's labels."""
     position = {name: number for number, name in enumerate(names)}
     found = []
     for row, entry in enumerate(labels):
@@ -113,7 +109,8 @@ def label_ids(
                 more = f" and {len(names) - _QUOTED} more" if len(names) > _QUOTED else ""
                 raise InvalidArgumentError.at(
                     f"calibration_labels[{row}]",
-                    f"is {part!r}; the checkpoint's labels are {known}{more}",
+                    f"is {part!r} (of {texts[row][:_QUOTED_CHARS]!r}), but the checkpoint's labels "
+                    f"are {known}{more}; give those, or leave the labels out",
                 )
         found.append(tuple(position[part] for part in parts))
     return found
@@ -127,7 +124,7 @@ def _unlabelled(texts: list[str]) -> Sample:
     gates_source = f"{len(gates)} given texts"
     if len(gates) < _LEAST_GATES:
         _, more = builtin.texts()
-        gates_source = f"{len(gates)} given + {len(more)} built-in texts"
+        gates_source = _sum(len(gates), len(more))
         gates += more
     return Sample(
         ranges=ranges,
@@ -172,7 +169,11 @@ def _filled_up(ranges: list[str]) -> tuple[list[str], str]:
     if len(ranges) >= _LEAST_RANGES:
         return ranges, f"{len(ranges)} given texts"
     more = _spread(builtin.texts()[0], _MOST_RANGES - len(ranges))
-    return ranges + more, f"{len(ranges)} given + {len(more)} built-in texts"
+    return ranges + more, _sum(len(ranges), len(more))
+
+
+def _sum(given: int, added: int) -> str:
+    return f"{given} given + {added} built-in texts" if given else f"{added} built-in texts"
 
 
 def _spread(texts: list[str], most: int) -> list[str]:
