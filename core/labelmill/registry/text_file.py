@@ -36,9 +36,10 @@ def read_text_file(path: Path, text_column: str, label_column: str, field: str) 
             `field`.
         DatasetError: it is malformed or has no column of texts.
     """
+    if path.is_dir():
+        raise InvalidArgumentError.at(field, f"{path} is a directory; give a file of texts")
     if not path.is_file():
-        found = "is a directory" if path.is_dir() else "does not exist"
-        raise InvalidArgumentError.at(field, f"{path} {found}; give a file of texts")
+        raise InvalidArgumentError.at(field, f"there is no file {path}")
     if path.suffix.lower() == ".txt":
         rows = [(line.strip(), "") for line in _lines(path, field)]
         labelled = False

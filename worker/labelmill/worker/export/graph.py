@@ -129,7 +129,9 @@ def _example(lengths: Sequence[int], pad_token_id: int) -> tuple[torch.Tensor, t
     """Ids and mask of rows of these lengths, (rows, longest)."""
     width = max(lengths)
     mask = torch.tensor([[int(i < length) for i in range(width)] for length in lengths])
-    ids = torch.where(mask.bool(), (torch.arange(width) + pad_token_id) % 50 + 1, pad_token_id)
+    # Small ids, which every vocabulary has, and none of them padding.
+    tokens = torch.arange(width) % max(_EXAMPLE_LENGTHS) + pad_token_id
+    ids = torch.where(mask.bool(), tokens % 50 + 1, pad_token_id)
     return ids, mask
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tokenizers
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -30,6 +29,11 @@ LEAST_TOKENS = 8
 
 #: No checkpoint is split again when it is saved.
 _ONE_FILE = "1000GB"
+
+_TOKENIZER_REMEDY = (
+    "add the files that the tokenizer's save_pretrained writes, tokenizer.json and "
+    "tokenizer_config.json"
+)
 
 #: What transformers raises for a checkpoint that does not fit its own description.
 _UNLOADABLE = (
@@ -106,22 +110,27 @@ def differing_texts(source: Source, normal: Normal, texts: Sequence[str]) -> int
 
 def _load_tokenizer(source: Source) -> Any:
     folder = source.checkpoint.folder
-    file = folder / TOKENIZER_FILE
     try:
-        if file.is_file():
-            tokenizers.Tokenizer.from_file(str(file))
-    except Exception as error:
-        # The Rust library raises bare Exceptions.
-        raise _error(f"{file} is no tokenizer ({error}); download or save it again") from error
-    try:
-        return AutoTokenizer.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False
         )
-    except _UNLOADABLE as error:
+    except Exception as error:
+        # The Rust library raises bare Exceptions.
         raise _error(
-            f"its tokenizer cannot be loaded ({_first_line(error)}); add the tokenizer's files, "
-            f"best {TOKENIZER_FILE} and tokenizer_config.json as save_pretrained writes them"
+            f"its tokenizer cannot be loaded ({_first_line(error)}); {_TOKENIZER_REMEDY}"
         ) from error
+    # Where these are missing, transformers makes up a vocabulary of special tokens alone.
+    others = [
+        name for kind, name in tokenizer.vocab_files_names.items() if kind != "tokenizer_file"
+    ]
+    whole = (folder / TOKENIZER_FILE).is_file()
+    missing = [name for name in others if not (folder / name).is_file()]
+    if not whole and missing:
+        raise _error(
+            f"{folder} has no tokenizer, neither {TOKENIZER_FILE} nor {' and '.join(missing)}; "
+            + _TOKENIZER_REMEDY
+        )
+    return tokenizer
 
 
 def _load_model(source: Source) -> tuple[Any, list[str]]:
