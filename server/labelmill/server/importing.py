@@ -96,8 +96,6 @@ class Importer:
         return record
 
     async def _need_worker(self) -> None:
-        if any(worker.trains for worker in self._monitor.view.workers):
-            return
         view = await self._monitor.fresh()
         self._monitor.check()
         if not any(worker.trains for worker in view.workers):
