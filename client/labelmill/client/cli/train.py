@@ -132,6 +132,9 @@ def follow(client: Client, job: TrainingJob) -> TrainingJob:
         stage = ""
         for event in client.watch_training(job.id):
             progress.update(task, description=_describe(event), completed=event.progress)
+            if event.state.final and not event.state.successful:
+                # What it failed with is raised below, and said once.
+                continue
             if event.warning:
                 output.warn(event.message)
             elif event.stage != stage and event.message:

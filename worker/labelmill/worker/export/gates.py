@@ -17,7 +17,7 @@ from labelmill.worker.export.invariance import Invariance
 from labelmill.worker.export.trial import Trial
 
 #: Most noise of an INT8 model whose gate texts have no labels; see docs/decisions/0018.
-NOISE = 0.1
+NOISE = 0.06
 
 #: Margin, in logits, below which a decision is a tie that rounding may break either way.
 TIE = 2e-3

@@ -200,9 +200,15 @@ class _Run:
             ) from error
         if exported.int8 is None:
             failed = failures([gate for gate in exported.gates if gate.name.startswith("int8.")])
+            hint = (
+                " Built-in texts are not those that it was made for, so it may decide them by a "
+                "hair; give calibration texts like those to classify, and import again."
+                if chosen.built_in
+                else ""
+            )
             self._notifier.warn(
                 "gates",
-                f"No INT8 model is published: {failed}. The version is served by onnx-fp32.",
+                f"No INT8 model is published: {failed}. The version is served by onnx-fp32.{hint}",
                 done=1.0,
             )
         self._warn_of_labels(source, exported)

@@ -48,6 +48,8 @@ class Sample:
     #: Where they come from, in words.
     ranges_source: str
     gates_source: str
+    #: Whether built-in texts are among the gates.
+    built_in: bool
     #: Right labels of `gates`: int64 (texts,), for multi-label bool (texts, labels); None where
     #: they are not known.
     targets: NDArray[np.int64] | NDArray[np.bool_] | None
@@ -122,7 +124,8 @@ def _unlabelled(texts: list[str]) -> Sample:
     ranges, ranges_source = _filled_up(shuffled[:count])
     gates = shuffled[count : count + _MOST_GATES]
     gates_source = f"{len(gates)} given texts"
-    if len(gates) < _LEAST_GATES:
+    built_in = len(gates) < _LEAST_GATES
+    if built_in:
         _, more = builtin.texts()
         gates_source = _sum(len(gates), len(more))
         gates += more
@@ -131,6 +134,7 @@ def _unlabelled(texts: list[str]) -> Sample:
         gates=gates,
         ranges_source=ranges_source,
         gates_source=gates_source,
+        built_in=built_in,
         targets=None,
         validation=slice(0, 0),
         test=slice(0, 0),
@@ -158,6 +162,7 @@ def _labelled(
         gates=[texts[row] for row in rows],
         ranges_source=ranges_source,
         gates_source=f"{len(rows)} given texts with their labels",
+        built_in=False,
         targets=targets,
         validation=slice(0, len(parts.validation)),
         test=slice(len(parts.validation), len(rows)),
