@@ -89,7 +89,7 @@ def test_everything_is_in_the_wheel(wheel: Path) -> None:
         str(path.relative_to(root))
         for root in roots
         for path in (root / "labelmill").rglob("*")
-        if path.suffix in (".py", ".pyi", ".lua", ".css", ".typed")
+        if path.suffix in (".py", ".pyi", ".lua", ".css", ".txt", ".typed")
     }
     assert sources - packed == set()
     assert packed - sources == {"labelmill/client/data/reviews.csv"}

@@ -108,8 +108,12 @@ class Keys:
     # Training jobs.
 
     def training(self, job: str) -> str:
-        """Hash: state, config, progress."""
+        """Hash: kind, state, config, progress."""
         return self._key("train", job)
+
+    def training_input(self, job: str) -> str:
+        """String that lives until the job ends: an import's compressed ImportModelRequest."""
+        return self._key("train", job, "in")
 
     def training_queue(self) -> str:
         """Stream of job ids, group `w`."""

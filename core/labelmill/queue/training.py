@@ -1,12 +1,14 @@
 """The training queue: jobs, their events, and the one lease a run holds.
 
-`TrainingStore` is the server's side (async), `TrainingLeases` the workers' (sync). Events are
-numbered 1, 2, 3 ... within a job; their stream keeps them all.
+A job trains a model or imports one; either is a run of a worker's child process. `TrainingStore`
+is the server's side (async), `TrainingLeases` the workers' (sync). Events are numbered 1, 2, 3 ...
+within a job; their stream keeps them all.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
@@ -17,12 +19,13 @@ import redis.asyncio
 from redis.exceptions import ResponseError
 
 from labelmill.errors import FailedPreconditionError, JobNotFoundError, RequestIdReusedError
-from labelmill.queue import durability, scripts
+from labelmill.queue import codec, durability, scripts
 from labelmill.queue.cancellation import raise_if_cancelled
 from labelmill.queue.job import FINAL_STATES
 from labelmill.queue.keys import GROUP, Keys, new_job_id, shard_of
 from labelmill.queue.listing import Place, newest
 from labelmill.queue.streams import entries_of
+from labelmill.v1.models_pb2 import ImportModelRequest
 from labelmill.v1.scoring_pb2 import JobState
 from labelmill.v1.training_pb2 import TrainingConfig, TrainingEvent
 
@@ -39,6 +42,9 @@ MAX_ATTEMPTS = 3
 _WATCH_BLOCK_MS = 1000
 
 
+Kind = Literal["train", "import"]
+
+
 @dataclass(frozen=True)
 class TrainingRecord:
     """A training job as last read. Times are ms since the epoch, 0 where not yet set."""
@@ -47,8 +53,12 @@ class TrainingRecord:
     state: str
     tenant: str
     model: str
+    kind: Kind
+    #: Of a training run; empty for an import.
     dataset_id: str
     config: TrainingConfig
+    #: Of an import: the checkpoint's directory.
+    source: str
     #: Alias to move on success; empty for none.
     alias: str
     stage: str
@@ -61,6 +71,8 @@ class TrainingRecord:
     attempt: int
     error_reason: str
     error_message: str
+    #: Field of the request → what is wrong with it.
+    error_fields: dict[str, str]
 
     @property
     def final(self) -> bool:
@@ -79,8 +91,10 @@ class TrainingRecord:
             state=text("state"),
             tenant=text("tenant"),
             model=text("model"),
+            kind="import" if text("kind") == "import" else "train",
             dataset_id=text("dataset"),
             config=TrainingConfig.FromString(fields.get(b"config", b"")),
+            source=text("source"),
             alias=text("alias"),
             stage=text("stage"),
             progress=float(text("progress") or 0),
@@ -92,6 +106,7 @@ class TrainingRecord:
             attempt=int(text("attempt") or 0),
             error_reason=text("error_reason"),
             error_message=text("error_message"),
+            error_fields=json.loads(text("error_fields") or "{}"),
         )
 
 
@@ -117,11 +132,48 @@ class TrainingStore:
         request_id: str = "",
         digest: bytes = b"",
     ) -> TrainingRecord:
-        """Queues a job; with `request_id`, or returns the one it made before. Durable.
+        """Queues a run; with `request_id`, or returns the one it made before. Durable.
 
         Raises:
             RequestIdReusedError: the id came with another digest before.
         """
+        fields: dict[str, str | bytes] = {
+            "kind": "train",
+            "tenant": tenant,
+            "model": model,
+            "alias": alias,
+            "dataset": dataset_id,
+            "config": config.SerializeToString(),
+        }
+        return await self._create(tenant, fields, b"", request_id, digest)
+
+    async def create_import(
+        self,
+        *,
+        tenant: str,
+        request: ImportModelRequest,
+        alias: str,
+        request_id: str = "",
+        digest: bytes = b"",
+    ) -> TrainingRecord:
+        """Queues an import; otherwise as `create`."""
+        fields = {
+            "kind": "import",
+            "tenant": tenant,
+            "model": request.model,
+            "alias": alias,
+            "source": request.source_directory,
+        }
+        return await self._create(tenant, fields, codec.pack(request), request_id, digest)
+
+    async def _create(
+        self,
+        tenant: str,
+        fields: Mapping[str, str | bytes],
+        payload: bytes,
+        request_id: str,
+        digest: bytes,
+    ) -> TrainingRecord:
         k, job = self._keys, new_job_id("train", self._shard)
         made = await self._scripts["train_create"](
             keys=[
@@ -129,13 +181,14 @@ class TrainingStore:
                 k.request(tenant, request_id),
                 k.trainings(),
                 k.training_queue(),
+                k.training_input(job),
             ],
             args=[
                 job,
                 hashlib.sha256(digest).hexdigest(),
                 _REQUEST_TTL_MS if request_id else 0,
-                *("tenant", tenant, "model", model, "dataset", dataset_id, "alias", alias),
-                *("config", config.SerializeToString()),
+                payload,
+                *[part for pair in fields.items() for part in pair],
             ],
         )
         if made == b"REUSED":
@@ -245,6 +298,11 @@ class TrainingLeases:
         record = TrainingRecord.parse(job, self._redis.hgetall(self._keys.training(job)))
         return record, token
 
+    def request_of(self, job: str) -> ImportModelRequest | None:
+        """What an import was asked for; None when the job has ended."""
+        payload: bytes | None = self._redis.get(self._keys.training_input(job))
+        return None if payload is None else codec.unpack(ImportModelRequest, payload)
+
     def beat(self, job: str, token: str) -> Literal["HELD", "STALE", "STOP"]:
         """Keeps the lease; STALE when it was lost, STOP when the job was cancelled."""
         answer: bytes = self._scripts["train_beat"](
@@ -266,11 +324,14 @@ class TrainingLeases:
         *,
         version: int = 0,
         reason: str = "",
+        error_fields: Mapping[str, str] | None = None,
     ) -> int:
         """Ends the job with its last event; 0 when the lease was lost."""
         fields: dict[str, str | int] = {"version": version}
         if reason:
             fields |= {"error_reason": reason, "error_message": event.message}
+        if error_fields:
+            fields["error_fields"] = json.dumps(dict(error_fields))
         return self._event(job, token, event, state, fields)
 
     def release(self, job: str, token: str) -> bool:
@@ -305,7 +366,12 @@ class TrainingLeases:
 
 
 def _event_keys(keys: Keys, job: str) -> list[str]:
-    return [keys.training(job), keys.training_events(job), keys.training_queue()]
+    return [
+        keys.training(job),
+        keys.training_events(job),
+        keys.training_queue(),
+        keys.training_input(job),
+    ]
 
 
 def _event(entry: str, fields: Mapping[bytes, bytes]) -> TrainingEvent:

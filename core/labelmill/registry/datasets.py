@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -66,8 +67,10 @@ class DatasetStore:
     def _remove_stale(self) -> None:
         oldest = datetime.now(UTC).timestamp() - _STALE_STAGING_S
         for path in self._folder.glob(".staging-*"):
-            if path.stat().st_mtime < oldest:
-                shutil.rmtree(path, ignore_errors=True)
+            # Another process may publish it at this moment.
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < oldest:
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 class DatasetWriter:

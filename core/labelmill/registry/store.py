@@ -13,7 +13,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -204,5 +204,7 @@ def _sync_tree(folder: Path) -> None:
 def _remove_stale(versions_dir: Path) -> None:
     oldest = datetime.now(UTC).timestamp() - _STALE_STAGING_S
     for path in versions_dir.glob(".staging-*"):
-        if path.stat().st_mtime < oldest:
-            shutil.rmtree(path, ignore_errors=True)
+        # Another process may publish it at this moment.
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < oldest:
+                shutil.rmtree(path, ignore_errors=True)

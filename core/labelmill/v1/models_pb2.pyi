@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from labelmill.v1 import training_pb2 as _training_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -117,7 +118,7 @@ class ModelVersion(_message.Message):
     model: _builtins.str
     version: _builtins.int
     base_model: _builtins.str
-    """"minilm", or the name or path of the base model."""
+    """"minilm", the name or path of the base model, or the directory that was imported."""
     architecture: _builtins.str
     """Hugging Face model type, e.g. "bert"."""
     max_length: _builtins.int
@@ -145,7 +146,7 @@ class ModelVersion(_message.Message):
 
     @_builtins.property
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Figures on the held-out test set, e.g. "int8.accuracy"."""
+        """Figures on the held-out test set, e.g. "int8.accuracy". None where no labels were known."""
 
     @_builtins.property
     def artifacts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Artifact]: ...
@@ -556,14 +557,35 @@ class ImportModelRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     CALIBRATION_TEXTS_FIELD_NUMBER: _builtins.int
     ALIAS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CALIBRATION_LABELS_FIELD_NUMBER: _builtins.int
+    MAX_LENGTH_FIELD_NUMBER: _builtins.int
+    DETACH_FIELD_NUMBER: _builtins.int
     source_directory: _builtins.str
-    """Directory on the worker."""
+    """Absolute path of a directory that the workers see."""
     model: _builtins.str
     alias: _builtins.str
     """Alias to move to the new version. Unset: "default". Empty: none."""
+    request_id: _builtins.str
+    """UUID4 in canonical form; makes the call idempotent for 24 h. Optional."""
+    max_length: _builtins.int
+    """Tokens a text, special tokens included, 8 or more. Default: as many as the checkpoint reads,
+    at most 512.
+    """
+    detach: _builtins.bool
+    """Answer as soon as the job is queued, without `version`."""
     @_builtins.property
     def calibration_texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts for calibration; empty uses the built-in ones."""
+        """Texts like those to classify, at most 5,000 and 8 MiB: they set the ranges of INT8, and the
+        gates compare on them. Empty uses the built-in ones.
+        """
+
+    @_builtins.property
+    def calibration_labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Right labels of calibration_texts, one entry each, by the checkpoint's names. For a multi-label
+        checkpoint "a|b" means two labels and "" none. They add figures, gates on F1, a temperature
+        and thresholds. Empty: not known.
+        """
 
     def __init__(
         self,
@@ -572,14 +594,23 @@ class ImportModelRequest(_message.Message):
         model: _builtins.str = ...,
         calibration_texts: _abc.Iterable[_builtins.str] | None = ...,
         alias: _builtins.str | None = ...,
+        request_id: _builtins.str = ...,
+        calibration_labels: _abc.Iterable[_builtins.str] | None = ...,
+        max_length: _builtins.int | None = ...,
+        detach: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alias", b"_alias", "alias", b"alias"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alias", b"_alias", "_max_length", b"_max_length", "alias", b"alias", "max_length", b"max_length"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alias", b"_alias", "alias", b"alias", "calibration_texts", b"calibration_texts", "model", b"model", "source_directory", b"source_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alias", b"_alias", "_max_length", b"_max_length", "alias", b"alias", "calibration_labels", b"calibration_labels", "calibration_texts", b"calibration_texts", "detach", b"detach", "max_length", b"max_length", "model", b"model", "request_id", b"request_id", "source_directory", b"source_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alias: _TypeAlias = _typing.Literal["alias"]  # noqa: Y015
     _WhichOneofArgType__alias: _TypeAlias = _typing.Literal["_alias", b"_alias"]  # noqa: Y015
+    _WhichOneofReturnType__max_length: _TypeAlias = _typing.Literal["max_length"]  # noqa: Y015
+    _WhichOneofArgType__max_length: _TypeAlias = _typing.Literal["_max_length", b"_max_length"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__alias) -> _WhichOneofReturnType__alias | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_length) -> _WhichOneofReturnType__max_length | None: ...
 
 Global___ImportModelRequest: _TypeAlias = ImportModelRequest  # noqa: Y015
 
@@ -588,16 +619,22 @@ class ImportModelResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     VERSION_FIELD_NUMBER: _builtins.int
+    JOB_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def version(self) -> Global___ModelVersion: ...
+    @_builtins.property
+    def job(self) -> _training_pb2.TrainingJob:
+        """The job that imports, or did."""
+
     def __init__(
         self,
         *,
         version: Global___ModelVersion | None = ...,
+        job: _training_pb2.TrainingJob | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

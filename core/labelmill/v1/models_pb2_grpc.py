@@ -137,7 +137,22 @@ class ModelServiceServicer:
 
     def ImportModel(self, request, context):
         """Exports, quantizes, gates and registers a Hugging Face classification checkpoint from a
-        directory on the worker (safetensors only, never remote code).
+        directory on the workers (safetensors only, never remote code).
+
+        An import is a job like a training run and is done by a worker that trains: TrainingService
+        gets, lists, watches and cancels it. This call waits for its end within the deadline, or, with
+        `detach`, answers as soon as it is queued. The job goes on when the connection drops; repeating
+        the call with the same request_id waits for the same job.
+
+        Errors:
+        INVALID_ARGUMENT     a bad name or text; no such directory on the worker, or what lies there
+        is no classification checkpoint in safetensors (source_directory)
+        FAILED_PRECONDITION  the export decides otherwise than the checkpoint (reason GATE_FAILED),
+        or the worker has no space
+        ALREADY_EXISTS       the request_id was used for a different request
+        CANCELLED            the job was cancelled
+        UNAVAILABLE          the queue cannot be reached; no living worker trains (reason NO_WORKER,
+        not with `detach`)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

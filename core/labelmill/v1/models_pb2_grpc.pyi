@@ -57,7 +57,22 @@ class ModelServiceStub:
     """
     ImportModel: _grpc.UnaryUnaryMultiCallable[_models_pb2.ImportModelRequest, _models_pb2.ImportModelResponse]
     """Exports, quantizes, gates and registers a Hugging Face classification checkpoint from a
-    directory on the worker (safetensors only, never remote code).
+    directory on the workers (safetensors only, never remote code).
+
+    An import is a job like a training run and is done by a worker that trains: TrainingService
+    gets, lists, watches and cancels it. This call waits for its end within the deadline, or, with
+    `detach`, answers as soon as it is queued. The job goes on when the connection drops; repeating
+    the call with the same request_id waits for the same job.
+
+    Errors:
+      INVALID_ARGUMENT     a bad name or text; no such directory on the worker, or what lies there
+                           is no classification checkpoint in safetensors (source_directory)
+      FAILED_PRECONDITION  the export decides otherwise than the checkpoint (reason GATE_FAILED),
+                           or the worker has no space
+      ALREADY_EXISTS       the request_id was used for a different request
+      CANCELLED            the job was cancelled
+      UNAVAILABLE          the queue cannot be reached; no living worker trains (reason NO_WORKER,
+                           not with `detach`)
     """
 
 @_typing.type_check_only
@@ -89,7 +104,22 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """
     ImportModel: _aio.UnaryUnaryMultiCallable[_models_pb2.ImportModelRequest, _models_pb2.ImportModelResponse]  # type: ignore[assignment]
     """Exports, quantizes, gates and registers a Hugging Face classification checkpoint from a
-    directory on the worker (safetensors only, never remote code).
+    directory on the workers (safetensors only, never remote code).
+
+    An import is a job like a training run and is done by a worker that trains: TrainingService
+    gets, lists, watches and cancels it. This call waits for its end within the deadline, or, with
+    `detach`, answers as soon as it is queued. The job goes on when the connection drops; repeating
+    the call with the same request_id waits for the same job.
+
+    Errors:
+      INVALID_ARGUMENT     a bad name or text; no such directory on the worker, or what lies there
+                           is no classification checkpoint in safetensors (source_directory)
+      FAILED_PRECONDITION  the export decides otherwise than the checkpoint (reason GATE_FAILED),
+                           or the worker has no space
+      ALREADY_EXISTS       the request_id was used for a different request
+      CANCELLED            the job was cancelled
+      UNAVAILABLE          the queue cannot be reached; no living worker trains (reason NO_WORKER,
+                           not with `detach`)
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -166,7 +196,22 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.ImportModelResponse, _abc.Awaitable[_models_pb2.ImportModelResponse]]:
         """Exports, quantizes, gates and registers a Hugging Face classification checkpoint from a
-        directory on the worker (safetensors only, never remote code).
+        directory on the workers (safetensors only, never remote code).
+
+        An import is a job like a training run and is done by a worker that trains: TrainingService
+        gets, lists, watches and cancels it. This call waits for its end within the deadline, or, with
+        `detach`, answers as soon as it is queued. The job goes on when the connection drops; repeating
+        the call with the same request_id waits for the same job.
+
+        Errors:
+          INVALID_ARGUMENT     a bad name or text; no such directory on the worker, or what lies there
+                               is no classification checkpoint in safetensors (source_directory)
+          FAILED_PRECONDITION  the export decides otherwise than the checkpoint (reason GATE_FAILED),
+                               or the worker has no space
+          ALREADY_EXISTS       the request_id was used for a different request
+          CANCELLED            the job was cancelled
+          UNAVAILABLE          the queue cannot be reached; no living worker trains (reason NO_WORKER,
+                               not with `detach`)
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

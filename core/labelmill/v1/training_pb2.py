@@ -27,17 +27,21 @@ from labelmill.v1 import classification_pb2 as labelmill_dot_v1_dot_classificati
 from labelmill.v1 import scoring_pb2 as labelmill_dot_v1_dot_scoring__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blabelmill/v1/training.proto\x12\x0clabelmill.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!labelmill/v1/classification.proto\x1a\x1alabelmill/v1/scoring.proto\"}\n\rDatasetHeader\x12+\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1b.labelmill.v1.DatasetFormat\x12\x13\n\x0btext_column\x18\x02 \x01(\t\x12\x14\n\x0clabel_column\x18\x03 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\"]\n\x14UploadDatasetRequest\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1b.labelmill.v1.DatasetHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\x93\x01\n\x07\x44\x61taset\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x06header\x18\x02 \x01(\x0b\x32\x1b.labelmill.v1.DatasetHeader\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x11\n\trow_count\x18\x04 \x01(\x03\x12(\n\x06labels\x18\x05 \x03(\x0b\x32\x18.labelmill.v1.LabelCount\"*\n\nLabelCount\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"?\n\x15UploadDatasetResponse\x12&\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x15.labelmill.v1.Dataset\"\xf9\x04\n\x0eTrainingConfig\x12\x12\n\nbase_model\x18\x01 \x01(\t\x12\x13\n\x06\x65pochs\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rlearning_rate\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nbatch_size\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12(\n\x1bgradient_accumulation_steps\x18\x05 \x01(\x05H\x03\x88\x01\x01\x12\x19\n\x0cweight_decay\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x19\n\x0cwarmup_ratio\x18\x07 \x01(\x01H\x05\x88\x01\x01\x12\x1a\n\rmax_grad_norm\x18\x08 \x01(\x01H\x06\x88\x01\x01\x12\x17\n\nmax_length\x18\t \x01(\x05H\x07\x88\x01\x01\x12\x11\n\x04seed\x18\n \x01(\x03H\x08\x88\x01\x01\x12\x15\n\rclass_weights\x18\x0b \x01(\x08\x12\x1c\n\x0flabel_smoothing\x18\x0c \x01(\x01H\t\x88\x01\x01\x12$\n\x17\x65\x61rly_stopping_patience\x18\r \x01(\x05H\n\x88\x01\x01\x12#\n\x16\x66reeze_backbone_epochs\x18\x0e \x01(\x05H\x0b\x88\x01\x01\x42\t\n\x07_epochsB\x10\n\x0e_learning_rateB\r\n\x0b_batch_sizeB\x1e\n\x1c_gradient_accumulation_stepsB\x0f\n\r_weight_decayB\x0f\n\r_warmup_ratioB\x10\n\x0e_max_grad_normB\r\n\x0b_max_lengthB\x07\n\x05_seedB\x12\n\x10_label_smoothingB\x1a\n\x18_early_stopping_patienceB\x19\n\x17_freeze_backbone_epochs\"\xb8\x03\n\x0bTrainingJob\x12\n\n\x02id\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.labelmill.v1.JobState\x12\r\n\x05model\x18\x03 \x01(\t\x12\x12\n\ndataset_id\x18\x04 \x01(\t\x12,\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\x1c.labelmill.v1.TrainingConfig\x12\x0e\n\x06tenant\x18\x06 \x01(\t\x12\r\n\x05stage\x18\x07 \x01(\t\x12\x10\n\x08progress\x18\x08 \x01(\x01\x12\x15\n\rlast_sequence\x18\t \x01(\x03\x12\x15\n\rmodel_version\x18\n \x01(\x03\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x05\x65rror\x18\x0e \x01(\x0b\x32\x17.labelmill.v1.ItemError\x12\x0f\n\x07\x61ttempt\x18\x0f \x01(\x05\"\xa0\x02\n\rTrainingEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05stage\x18\x03 \x01(\t\x12\x10\n\x08progress\x18\x04 \x01(\x01\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x0f\n\x07warning\x18\x06 \x01(\x08\x12\x39\n\x07metrics\x18\x07 \x03(\x0b\x32(.labelmill.v1.TrainingEvent.MetricsEntry\x12%\n\x05state\x18\x08 \x01(\x0e\x32\x16.labelmill.v1.JobState\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x9d\x01\n\x18\x43reateTrainingJobRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ndataset_id\x18\x03 \x01(\t\x12,\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x1c.labelmill.v1.TrainingConfig\x12\x12\n\x05\x61lias\x18\x05 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_alias\"C\n\x19\x43reateTrainingJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.labelmill.v1.TrainingJob\"\'\n\x15GetTrainingJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"@\n\x16GetTrainingJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.labelmill.v1.TrainingJob\"@\n\x17ListTrainingJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\\\n\x18ListTrainingJobsResponse\x12\'\n\x04jobs\x18\x01 \x03(\x0b\x32\x19.labelmill.v1.TrainingJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"A\n\x17WatchTrainingJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"F\n\x18WatchTrainingJobResponse\x12*\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1b.labelmill.v1.TrainingEvent\"*\n\x18\x43\x61ncelTrainingJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"C\n\x19\x43\x61ncelTrainingJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.labelmill.v1.TrainingJob*}\n\rDatasetFormat\x12\x1e\n\x1a\x44\x41TASET_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x41TASET_FORMAT_CSV\x10\x01\x12\x18\n\x14\x44\x41TASET_FORMAT_JSONL\x10\x02\x12\x1a\n\x16\x44\x41TASET_FORMAT_PARQUET\x10\x03\x32\xde\x04\n\x0fTrainingService\x12Z\n\rUploadDataset\x12\".labelmill.v1.UploadDatasetRequest\x1a#.labelmill.v1.UploadDatasetResponse(\x01\x12\x64\n\x11\x43reateTrainingJob\x12&.labelmill.v1.CreateTrainingJobRequest\x1a\'.labelmill.v1.CreateTrainingJobResponse\x12[\n\x0eGetTrainingJob\x12#.labelmill.v1.GetTrainingJobRequest\x1a$.labelmill.v1.GetTrainingJobResponse\x12\x61\n\x10ListTrainingJobs\x12%.labelmill.v1.ListTrainingJobsRequest\x1a&.labelmill.v1.ListTrainingJobsResponse\x12\x63\n\x10WatchTrainingJob\x12%.labelmill.v1.WatchTrainingJobRequest\x1a&.labelmill.v1.WatchTrainingJobResponse0\x01\x12\x64\n\x11\x43\x61ncelTrainingJob\x12&.labelmill.v1.CancelTrainingJobRequest\x1a\'.labelmill.v1.CancelTrainingJobResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blabelmill/v1/training.proto\x12\x0clabelmill.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!labelmill/v1/classification.proto\x1a\x1alabelmill/v1/scoring.proto\"}\n\rDatasetHeader\x12+\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1b.labelmill.v1.DatasetFormat\x12\x13\n\x0btext_column\x18\x02 \x01(\t\x12\x14\n\x0clabel_column\x18\x03 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\"]\n\x14UploadDatasetRequest\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1b.labelmill.v1.DatasetHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\x93\x01\n\x07\x44\x61taset\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x06header\x18\x02 \x01(\x0b\x32\x1b.labelmill.v1.DatasetHeader\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x11\n\trow_count\x18\x04 \x01(\x03\x12(\n\x06labels\x18\x05 \x03(\x0b\x32\x18.labelmill.v1.LabelCount\"*\n\nLabelCount\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"?\n\x15UploadDatasetResponse\x12&\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x15.labelmill.v1.Dataset\"\xf9\x04\n\x0eTrainingConfig\x12\x12\n\nbase_model\x18\x01 \x01(\t\x12\x13\n\x06\x65pochs\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x1a\n\rlearning_rate\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nbatch_size\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12(\n\x1bgradient_accumulation_steps\x18\x05 \x01(\x05H\x03\x88\x01\x01\x12\x19\n\x0cweight_decay\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x19\n\x0cwarmup_ratio\x18\x07 \x01(\x01H\x05\x88\x01\x01\x12\x1a\n\rmax_grad_norm\x18\x08 \x01(\x01H\x06\x88\x01\x01\x12\x17\n\nmax_length\x18\t \x01(\x05H\x07\x88\x01\x01\x12\x11\n\x04seed\x18\n \x01(\x03H\x08\x88\x01\x01\x12\x15\n\rclass_weights\x18\x0b \x01(\x08\x12\x1c\n\x0flabel_smoothing\x18\x0c \x01(\x01H\t\x88\x01\x01\x12$\n\x17\x65\x61rly_stopping_patience\x18\r \x01(\x05H\n\x88\x01\x01\x12#\n\x16\x66reeze_backbone_epochs\x18\x0e \x01(\x05H\x0b\x88\x01\x01\x42\t\n\x07_epochsB\x10\n\x0e_learning_rateB\r\n\x0b_batch_sizeB\x1e\n\x1c_gradient_accumulation_stepsB\x0f\n\r_weight_decayB\x0f\n\r_warmup_ratioB\x10\n\x0e_max_grad_normB\r\n\x0b_max_lengthB\x07\n\x05_seedB\x12\n\x10_label_smoothingB\x1a\n\x18_early_stopping_patienceB\x19\n\x17_freeze_backbone_epochs\"\xf5\x04\n\x0bTrainingJob\x12\n\n\x02id\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.labelmill.v1.JobState\x12\r\n\x05model\x18\x03 \x01(\t\x12\x12\n\ndataset_id\x18\x04 \x01(\t\x12,\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\x1c.labelmill.v1.TrainingConfig\x12\x0e\n\x06tenant\x18\x06 \x01(\t\x12\r\n\x05stage\x18\x07 \x01(\t\x12\x10\n\x08progress\x18\x08 \x01(\x01\x12\x15\n\rlast_sequence\x18\t \x01(\x03\x12\x15\n\rmodel_version\x18\n \x01(\x03\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x05\x65rror\x18\x0e \x01(\x0b\x32\x17.labelmill.v1.ItemError\x12\x0f\n\x07\x61ttempt\x18\x0f \x01(\x05\x12+\n\x04kind\x18\x10 \x01(\x0e\x32\x1d.labelmill.v1.TrainingJobKind\x12\x18\n\x10source_directory\x18\x11 \x01(\t\x12@\n\x0c\x65rror_fields\x18\x12 \x03(\x0b\x32*.labelmill.v1.TrainingJob.ErrorFieldsEntry\x1a\x32\n\x10\x45rrorFieldsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa0\x02\n\rTrainingEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05stage\x18\x03 \x01(\t\x12\x10\n\x08progress\x18\x04 \x01(\x01\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x0f\n\x07warning\x18\x06 \x01(\x08\x12\x39\n\x07metrics\x18\x07 \x03(\x0b\x32(.labelmill.v1.TrainingEvent.MetricsEntry\x12%\n\x05state\x18\x08 \x01(\x0e\x32\x16.labelmill.v1.JobState\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x9d\x01\n\x18\x43reateTrainingJobRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ndataset_id\x18\x03 \x01(\t\x12,\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x1c.labelmill.v1.TrainingConfig\x12\x12\n\x05\x61lias\x18\x05 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_alias\"C\n\x19\x43reateTrainingJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.labelmill.v1.TrainingJob\"\'\n\x15GetTrainingJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"@\n\x16GetTrainingJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.labelmill.v1.TrainingJob\"@\n\x17ListTrainingJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\\\n\x18ListTrainingJobsResponse\x12\'\n\x04jobs\x18\x01 \x03(\x0b\x32\x19.labelmill.v1.TrainingJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"A\n\x17WatchTrainingJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"F\n\x18WatchTrainingJobResponse\x12*\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1b.labelmill.v1.TrainingEvent\"*\n\x18\x43\x61ncelTrainingJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"C\n\x19\x43\x61ncelTrainingJobResponse\x12&\n\x03job\x18\x01 \x01(\x0b\x32\x19.labelmill.v1.TrainingJob*}\n\rDatasetFormat\x12\x1e\n\x1a\x44\x41TASET_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x41TASET_FORMAT_CSV\x10\x01\x12\x18\n\x14\x44\x41TASET_FORMAT_JSONL\x10\x02\x12\x1a\n\x16\x44\x41TASET_FORMAT_PARQUET\x10\x03*o\n\x0fTrainingJobKind\x12!\n\x1dTRAINING_JOB_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17TRAINING_JOB_KIND_TRAIN\x10\x01\x12\x1c\n\x18TRAINING_JOB_KIND_IMPORT\x10\x02\x32\xde\x04\n\x0fTrainingService\x12Z\n\rUploadDataset\x12\".labelmill.v1.UploadDatasetRequest\x1a#.labelmill.v1.UploadDatasetResponse(\x01\x12\x64\n\x11\x43reateTrainingJob\x12&.labelmill.v1.CreateTrainingJobRequest\x1a\'.labelmill.v1.CreateTrainingJobResponse\x12[\n\x0eGetTrainingJob\x12#.labelmill.v1.GetTrainingJobRequest\x1a$.labelmill.v1.GetTrainingJobResponse\x12\x61\n\x10ListTrainingJobs\x12%.labelmill.v1.ListTrainingJobsRequest\x1a&.labelmill.v1.ListTrainingJobsResponse\x12\x63\n\x10WatchTrainingJob\x12%.labelmill.v1.WatchTrainingJobRequest\x1a&.labelmill.v1.WatchTrainingJobResponse0\x01\x12\x64\n\x11\x43\x61ncelTrainingJob\x12&.labelmill.v1.CancelTrainingJobRequest\x1a\'.labelmill.v1.CancelTrainingJobResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'labelmill.v1.training_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_TRAININGJOB_ERRORFIELDSENTRY']._loaded_options = None
+  _globals['_TRAININGJOB_ERRORFIELDSENTRY']._serialized_options = b'8\001'
   _globals['_TRAININGEVENT_METRICSENTRY']._loaded_options = None
   _globals['_TRAININGEVENT_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_DATASETFORMAT']._serialized_start=2740
-  _globals['_DATASETFORMAT']._serialized_end=2865
+  _globals['_DATASETFORMAT']._serialized_start=2929
+  _globals['_DATASETFORMAT']._serialized_end=3054
+  _globals['_TRAININGJOBKIND']._serialized_start=3056
+  _globals['_TRAININGJOBKIND']._serialized_end=3167
   _globals['_DATASETHEADER']._serialized_start=141
   _globals['_DATASETHEADER']._serialized_end=266
   _globals['_UPLOADDATASETREQUEST']._serialized_start=268
@@ -51,31 +55,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAININGCONFIG']._serialized_start=623
   _globals['_TRAININGCONFIG']._serialized_end=1256
   _globals['_TRAININGJOB']._serialized_start=1259
-  _globals['_TRAININGJOB']._serialized_end=1699
-  _globals['_TRAININGEVENT']._serialized_start=1702
-  _globals['_TRAININGEVENT']._serialized_end=1990
-  _globals['_TRAININGEVENT_METRICSENTRY']._serialized_start=1944
-  _globals['_TRAININGEVENT_METRICSENTRY']._serialized_end=1990
-  _globals['_CREATETRAININGJOBREQUEST']._serialized_start=1993
-  _globals['_CREATETRAININGJOBREQUEST']._serialized_end=2150
-  _globals['_CREATETRAININGJOBRESPONSE']._serialized_start=2152
-  _globals['_CREATETRAININGJOBRESPONSE']._serialized_end=2219
-  _globals['_GETTRAININGJOBREQUEST']._serialized_start=2221
-  _globals['_GETTRAININGJOBREQUEST']._serialized_end=2260
-  _globals['_GETTRAININGJOBRESPONSE']._serialized_start=2262
-  _globals['_GETTRAININGJOBRESPONSE']._serialized_end=2326
-  _globals['_LISTTRAININGJOBSREQUEST']._serialized_start=2328
-  _globals['_LISTTRAININGJOBSREQUEST']._serialized_end=2392
-  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_start=2394
-  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_end=2486
-  _globals['_WATCHTRAININGJOBREQUEST']._serialized_start=2488
-  _globals['_WATCHTRAININGJOBREQUEST']._serialized_end=2553
-  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_start=2555
-  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_end=2625
-  _globals['_CANCELTRAININGJOBREQUEST']._serialized_start=2627
-  _globals['_CANCELTRAININGJOBREQUEST']._serialized_end=2669
-  _globals['_CANCELTRAININGJOBRESPONSE']._serialized_start=2671
-  _globals['_CANCELTRAININGJOBRESPONSE']._serialized_end=2738
-  _globals['_TRAININGSERVICE']._serialized_start=2868
-  _globals['_TRAININGSERVICE']._serialized_end=3474
+  _globals['_TRAININGJOB']._serialized_end=1888
+  _globals['_TRAININGJOB_ERRORFIELDSENTRY']._serialized_start=1838
+  _globals['_TRAININGJOB_ERRORFIELDSENTRY']._serialized_end=1888
+  _globals['_TRAININGEVENT']._serialized_start=1891
+  _globals['_TRAININGEVENT']._serialized_end=2179
+  _globals['_TRAININGEVENT_METRICSENTRY']._serialized_start=2133
+  _globals['_TRAININGEVENT_METRICSENTRY']._serialized_end=2179
+  _globals['_CREATETRAININGJOBREQUEST']._serialized_start=2182
+  _globals['_CREATETRAININGJOBREQUEST']._serialized_end=2339
+  _globals['_CREATETRAININGJOBRESPONSE']._serialized_start=2341
+  _globals['_CREATETRAININGJOBRESPONSE']._serialized_end=2408
+  _globals['_GETTRAININGJOBREQUEST']._serialized_start=2410
+  _globals['_GETTRAININGJOBREQUEST']._serialized_end=2449
+  _globals['_GETTRAININGJOBRESPONSE']._serialized_start=2451
+  _globals['_GETTRAININGJOBRESPONSE']._serialized_end=2515
+  _globals['_LISTTRAININGJOBSREQUEST']._serialized_start=2517
+  _globals['_LISTTRAININGJOBSREQUEST']._serialized_end=2581
+  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_start=2583
+  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_end=2675
+  _globals['_WATCHTRAININGJOBREQUEST']._serialized_start=2677
+  _globals['_WATCHTRAININGJOBREQUEST']._serialized_end=2742
+  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_start=2744
+  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_end=2814
+  _globals['_CANCELTRAININGJOBREQUEST']._serialized_start=2816
+  _globals['_CANCELTRAININGJOBREQUEST']._serialized_end=2858
+  _globals['_CANCELTRAININGJOBRESPONSE']._serialized_start=2860
+  _globals['_CANCELTRAININGJOBRESPONSE']._serialized_end=2927
+  _globals['_TRAININGSERVICE']._serialized_start=3170
+  _globals['_TRAININGSERVICE']._serialized_end=3776
 # @@protoc_insertion_point(module_scope)

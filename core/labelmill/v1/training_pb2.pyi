@@ -45,6 +45,27 @@ DATASET_FORMAT_JSONL: DatasetFormat.ValueType  # 2
 DATASET_FORMAT_PARQUET: DatasetFormat.ValueType  # 3
 Global___DatasetFormat: _TypeAlias = DatasetFormat  # noqa: Y015
 
+class _TrainingJobKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TrainingJobKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrainingJobKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRAINING_JOB_KIND_UNSPECIFIED: _TrainingJobKind.ValueType  # 0
+    TRAINING_JOB_KIND_TRAIN: _TrainingJobKind.ValueType  # 1
+    """Fine-tunes a base model; see CreateTrainingJob."""
+    TRAINING_JOB_KIND_IMPORT: _TrainingJobKind.ValueType  # 2
+    """Turns a foreign checkpoint into a version; see ModelService.ImportModel."""
+
+class TrainingJobKind(_TrainingJobKind, metaclass=_TrainingJobKindEnumTypeWrapper): ...
+
+TRAINING_JOB_KIND_UNSPECIFIED: TrainingJobKind.ValueType  # 0
+TRAINING_JOB_KIND_TRAIN: TrainingJobKind.ValueType  # 1
+"""Fine-tunes a base model; see CreateTrainingJob."""
+TRAINING_JOB_KIND_IMPORT: TrainingJobKind.ValueType  # 2
+"""Turns a foreign checkpoint into a version; see ModelService.ImportModel."""
+Global___TrainingJobKind: _TypeAlias = TrainingJobKind  # noqa: Y015
+
 @_typing.final
 class DatasetHeader(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -311,6 +332,26 @@ Global___TrainingConfig: _TypeAlias = TrainingConfig  # noqa: Y015
 class TrainingJob(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ErrorFieldsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
@@ -326,6 +367,9 @@ class TrainingJob(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SOURCE_DIRECTORY_FIELD_NUMBER: _builtins.int
+    ERROR_FIELDS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     state: _scoring_pb2.JobState.ValueType
     model: _builtins.str
@@ -342,6 +386,9 @@ class TrainingJob(_message.Message):
     """Registered version; 0 until SUCCEEDED."""
     attempt: _builtins.int
     """How often the run was started; above 1 after a worker was lost."""
+    kind: Global___TrainingJobKind.ValueType
+    source_directory: _builtins.str
+    """Of an import: the checkpoint's directory. An import has neither data set nor config."""
     @_builtins.property
     def config(self) -> Global___TrainingConfig: ...
     @_builtins.property
@@ -353,6 +400,10 @@ class TrainingJob(_message.Message):
     @_builtins.property
     def error(self) -> _classification_pb2.ItemError:
         """Set when state is FAILED."""
+
+    @_builtins.property
+    def error_fields(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """When `error` names fields of the request: their paths and what is wrong with each."""
 
     def __init__(
         self,
@@ -372,10 +423,13 @@ class TrainingJob(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         error: _classification_pb2.ItemError | None = ...,
         attempt: _builtins.int = ...,
+        kind: Global___TrainingJobKind.ValueType = ...,
+        source_directory: _builtins.str = ...,
+        error_fields: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "config", b"config", "create_time", b"create_time", "dataset_id", b"dataset_id", "end_time", b"end_time", "error", b"error", "id", b"id", "last_sequence", b"last_sequence", "model", b"model", "model_version", b"model_version", "progress", b"progress", "stage", b"stage", "start_time", b"start_time", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "config", b"config", "create_time", b"create_time", "dataset_id", b"dataset_id", "end_time", b"end_time", "error", b"error", "error_fields", b"error_fields", "id", b"id", "kind", b"kind", "last_sequence", b"last_sequence", "model", b"model", "model_version", b"model_version", "progress", b"progress", "source_directory", b"source_directory", "stage", b"stage", "start_time", b"start_time", "state", b"state", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -417,7 +471,8 @@ class TrainingEvent(_message.Message):
     """1, 2, 3 ... within the job, without gaps."""
     stage: _builtins.str
     """"validate", "split", "baseline", "fine-tune", "evaluate", "calibrate", "export",
-    "quantize", "gates", "report", "register".
+    "quantize", "gates", "report", "register". An import has "validate", then those from "export"
+    on; "calibrate" and "evaluate" only where labels are known.
     """
     progress: _builtins.float
     """Share of the whole run that is done, in [0, 1]."""

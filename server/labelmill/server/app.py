@@ -20,11 +20,13 @@ from labelmill.server.admission import Admission
 from labelmill.server.classification import ClassificationService
 from labelmill.server.following import Following
 from labelmill.server.health import Health
+from labelmill.server.importing import Importer
 from labelmill.server.interceptors import CallInterceptor
 from labelmill.server.metrics import Metrics
 from labelmill.server.models import ModelService
 from labelmill.server.monitor import Monitor
 from labelmill.server.resolve import Resolver
+from labelmill.server.runs import Runs
 from labelmill.server.scoring import ScoringJobService
 from labelmill.server.stores import Stores
 from labelmill.server.training import TrainingService
@@ -97,6 +99,7 @@ class Server:
         registry = Registry(settings.registry)
         resolver = Resolver(stores.aliases, registry, self._monitor)
         admission = Admission(settings, stores, self._monitor)
+        runs = Runs(stores, resolver, self._following)
         classification_pb2_grpc.add_ClassificationServiceServicer_to_server(
             ClassificationService(
                 stores.online,
@@ -111,13 +114,14 @@ class Server:
             ScoringJobService(stores, resolver, admission, self._following), self._grpc
         )
         training_pb2_grpc.add_TrainingServiceServicer_to_server(
-            TrainingService(
-                stores, DatasetStore(settings.registry), resolver, admission, self._following
-            ),
+            TrainingService(stores, DatasetStore(settings.registry), admission, runs),
             self._grpc,
         )
         models_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelService(stores, registry, resolver), self._grpc
+            ModelService(
+                stores, registry, resolver, Importer(stores, admission, runs, self._monitor)
+            ),
+            self._grpc,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._grpc)
         if settings.reflection:

@@ -59,6 +59,9 @@ def training_job(record: TrainingRecord) -> training_pb2.TrainingJob:
         end_time=_time(record.ended),
         error=_error(record.error_reason, record.error_message),
         attempt=record.attempt,
+        kind=training_pb2.TrainingJobKind.Value(f"TRAINING_JOB_KIND_{record.kind.upper()}"),
+        source_directory=record.source,
+        error_fields=record.error_fields,
     )
 
 

@@ -17,8 +17,9 @@ from labelmill.names import DEFAULT_ALIAS, check_alias, check_model_name, parse_
 from labelmill.queue.aliases import AliasStore
 from labelmill.registry import Manifest, Registry
 from labelmill.registry.manifest import REPORT_FILE
-from labelmill.server import pages
-from labelmill.server.messages import model, model_version
+from labelmill.server import pages, validate
+from labelmill.server.importing import Importer
+from labelmill.server.messages import model, model_version, training_job
 from labelmill.server.resolve import Resolver
 from labelmill.server.stores import Stores
 from labelmill.v1 import models_pb2 as pb
@@ -26,13 +27,16 @@ from labelmill.v1.models_pb2_grpc import ModelServiceServicer
 
 
 class ModelService(ModelServiceServicer):
-    """Reads the registry and moves aliases."""
+    """Reads the registry, moves aliases and has checkpoints imported."""
 
-    def __init__(self, stores: Stores, registry: Registry, resolver: Resolver) -> None:
+    def __init__(
+        self, stores: Stores, registry: Registry, resolver: Resolver, importer: Importer
+    ) -> None:
         self._stores = stores
         self._aliases: AliasStore = stores.aliases
         self._registry = registry
         self._resolver = resolver
+        self._importer = importer
 
     async def ListModels(
         self, request: pb.ListModelsRequest, context: Any
@@ -130,9 +134,15 @@ class ModelService(ModelServiceServicer):
         self, request: pb.ImportModelRequest, context: Any
     ) -> pb.ImportModelResponse:
         """See models.proto."""
-        raise UnimplementedError(
-            "importing checkpoints comes with a later release; train with the checkpoint's "
-            "directory as base_model instead"
+        record = await self._importer.create(request, validate.tenant(context))
+        if request.detach:
+            return pb.ImportModelResponse(job=training_job(record))
+        record = await self._importer.finish(record.id)
+        manifest = await asyncio.to_thread(self._registry.manifest, record.model, record.version)
+        table = await self._aliases.read(record.model)
+        return pb.ImportModelResponse(
+            version=model_version(manifest, table, self._location(manifest)),
+            job=training_job(record),
         )
 
     async def _model(self, name: str) -> pb.Model:

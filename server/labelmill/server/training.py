@@ -4,26 +4,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
 from labelmill.errors import InvalidArgumentError
 from labelmill.names import DEFAULT_ALIAS, check_alias, check_model_name
-from labelmill.queue.job import FINAL_STATES
 from labelmill.registry.dataset_check import DatasetHeader
 from labelmill.registry.datasets import DatasetStore
 from labelmill.server import pages, validate
 from labelmill.server.admission import Admission
-from labelmill.server.following import Following
 from labelmill.server.messages import dataset, training_job
-from labelmill.server.resolve import Resolver
+from labelmill.server.runs import Runs
 from labelmill.server.scoring import place_of
 from labelmill.server.stores import Stores
 from labelmill.server.threads import finished_in_thread
 from labelmill.training import TrainingConfig
 from labelmill.v1 import training_pb2 as pb
-from labelmill.v1.scoring_pb2 import JobState
 from labelmill.v1.training_pb2_grpc import TrainingServiceServicer
 
 #: Bytes of one piece of a data set.
@@ -37,16 +34,13 @@ class TrainingService(TrainingServiceServicer):
         self,
         stores: Stores,
         datasets: DatasetStore,
-        resolver: Resolver,
         admission: Admission,
-        following: Following,
+        runs: Runs,
     ) -> None:
         self._jobs = stores.training
-        self._followed = stores.followed_training
         self._datasets = datasets
-        self._resolver = resolver
         self._admission = admission
-        self._following = following
+        self._runs = runs
 
     async def UploadDataset(
         self, request_iterator: AsyncIterator[pb.UploadDatasetRequest], context: Any
@@ -123,17 +117,9 @@ class TrainingService(TrainingServiceServicer):
         after = request.after_sequence
         if not 0 <= after < 2**63 - 1:
             raise InvalidArgumentError.at("after_sequence", f"is {after}; use 0 or more")
-        async with aclosing(self._following.follow(self._events(request.job_id, after))) as events:
+        async with aclosing(self._runs.follow(request.job_id, after)) as events:
             async for event in events:
                 yield pb.WatchTrainingJobResponse(event=event)
-
-    async def _events(self, job: str, after: int) -> AsyncGenerator[pb.TrainingEvent, None]:
-        async with aclosing(self._followed.watch(job, after)) as events:
-            async for event in events:
-                if JobState.Name(event.state).removeprefix("JOB_STATE_") in FINAL_STATES:
-                    # Whoever sees the end may use the new version at once.
-                    self._resolver.forget((await self._followed.get(job)).model)
-                yield event
 
     async def CancelTrainingJob(
         self, request: pb.CancelTrainingJobRequest, context: Any

@@ -117,6 +117,12 @@ class FakeServer:
         self.training_events: dict[str, list[training.TrainingEvent]] = {}
         #: Events that the next training job goes through, and its state at the end.
         self.training_script: list[training.TrainingEvent] = []
+        #: Imports asked for.
+        self.imports: list[models.ImportModelRequest] = []
+        #: report.json of every version.
+        self.report = REPORT
+        #: Fields that a failing training job names.
+        self.error_fields: dict[str, str] = {}
         #: Calls received, by RPC name.
         self.calls: dict[str, int] = defaultdict(int)
         #: Rows a stream of results or events sends before it breaks, once each.
@@ -452,7 +458,9 @@ class Training(training_pb2_grpc.TrainingServiceServicer):
             if event.state == training_state("SUCCEEDED"):
                 job.model_version = 2
             if event.state == training_state("FAILED"):
-                job.error.reason, job.error.message = "GATE_FAILED", event.message
+                reason = "INVALID_ARGUMENT" if self.fake.error_fields else "GATE_FAILED"
+                job.error.reason, job.error.message = reason, event.message
+                job.error_fields.update(self.fake.error_fields)
             yield training.WatchTrainingJobResponse(event=event)
             sent += 1
             if sent == limit:
@@ -526,7 +534,9 @@ class Models(models_pb2_grpc.ModelServiceServicer):
     def GetModelVersion(self, request, context):  # noqa: N802
         self.fake.enter("GetModelVersion", context)
         number = self.fake.version_of(request.model, context)
-        return models.GetModelVersionResponse(version=self._version(number), report_json=REPORT)
+        return models.GetModelVersionResponse(
+            version=self._version(number), report_json=self.fake.report
+        )
 
     def SetModelAlias(self, request, context):  # noqa: N802
         self.fake.enter("SetModelAlias", context)
@@ -536,6 +546,25 @@ class Models(models_pb2_grpc.ModelServiceServicer):
         self.fake.etag = f"etag-{uuid.uuid4().hex}"
         self.fake.leave("SetModelAlias", context)
         return models.SetModelAliasResponse(model=self._model())
+
+    def ImportModel(self, request, context):  # noqa: N802
+        self.fake.enter("ImportModel", context)
+        if not request.source_directory.startswith("/"):
+            error = errors.InvalidArgumentError.at("source_directory", "give an absolute path")
+            context.abort_with_status(rich(error))
+        job_id = self.fake.requests.setdefault(request.request_id, f"train-{uuid.uuid4().hex}")
+        if job_id not in self.fake.training_jobs:
+            self.fake.imports.append(request)
+            self.fake.training_jobs[job_id] = training.TrainingJob(
+                id=job_id,
+                state=training_state("QUEUED"),
+                model=request.model,
+                kind=training.TRAINING_JOB_KIND_IMPORT,
+                source_directory=request.source_directory,
+            )
+            self.fake.training_events[job_id] = list(self.fake.training_script)
+        self.fake.leave("ImportModel", context)
+        return models.ImportModelResponse(job=self.fake.training_jobs[job_id])
 
     def RollbackModel(self, request, context):  # noqa: N802
         self.fake.enter("RollbackModel", context)

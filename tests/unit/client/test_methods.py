@@ -265,6 +265,87 @@ def test_hyper_parameters_that_cannot_be_sent_are_named(client: Client, reviews:
         client.train("f" * 64, model="reviews")
 
 
+def test_an_import_waits_and_passes_events_on(fake: FakeServer, client: Client) -> None:
+    fake.training_script = SCRIPT
+    fake.lose_reply("ImportModel", AWAY)
+    fake.break_streams_after.append(2)
+    events: list[TrainingEvent] = []
+    version = client.import_model(
+        "/checkpoints/reviews",
+        model="reviews",
+        calibration_texts=["good", "bad"],
+        calibration_labels=["positive", "negative"],
+        max_length=64,
+        alias=None,
+        on_event=events.append,
+    )
+    assert (version.model, version.version) == ("reviews", 2)
+    assert version.report is not None
+    assert [event.sequence for event in events] == [1, 2, 3, 4]
+    assert fake.calls["ImportModel"] == 2
+    (request,) = fake.imports
+    assert request.source_directory == "/checkpoints/reviews"
+    assert list(request.calibration_texts) == ["good", "bad"]
+    assert list(request.calibration_labels) == ["positive", "negative"]
+    assert (request.max_length, request.HasField("alias"), request.alias) == (64, True, "")
+    assert request.detach
+
+
+async def test_an_import_waits_and_passes_events_on_on_asyncio(
+    fake: FakeServer, async_client: AsyncClient
+) -> None:
+    fake.training_script = SCRIPT
+    fake.lose_reply("ImportModel", AWAY)
+    seen: list[int] = []
+
+    async def note(event: TrainingEvent) -> None:
+        seen.append(event.sequence)
+
+    version = await async_client.import_model(Path("/m"), model="reviews", on_event=note)
+    assert version.version == 2
+    assert seen == [1, 2, 3, 4]
+    (request,) = fake.imports
+    assert (request.source_directory, request.alias) == ("/m", "default")
+    assert not request.HasField("max_length")
+
+
+def test_an_import_that_fails_names_the_field(fake: FakeServer, client: Client) -> None:
+    fake.training_script = [training_event(1, "register", "FAILED", message="no config.json")]
+    fake.error_fields = {"source_directory": "no config.json"}
+    with pytest.raises(errors.InvalidArgumentError, match=r"no config\.json") as caught:
+        client.import_model("/m", model="reviews")
+    assert caught.value.violations == (("source_directory", "no config.json"),)
+    assert caught.value.metadata["job_id"] in fake.training_jobs
+
+
+def test_an_import_nobody_waits_for_is_a_job(fake: FakeServer, client: Client) -> None:
+    fake.training_script = SCRIPT
+    request_id = "6f0a2f3e-6a0a-4a43-9d0e-6c2b7d1c0b11"
+    job = client.create_import("/m", model="reviews", request_id=request_id)
+    assert (job.kind, job.source_directory, job.state) == ("import", "/m", JobState.QUEUED)
+    assert client.create_import("/m", model="reviews", request_id=request_id).id == job.id
+    assert [event.sequence for event in client.watch_training(job.id)] == [1, 2, 3, 4]
+
+
+def test_an_import_that_takes_too_long_goes_on(fake: FakeServer, client: Client) -> None:
+    fake.training_script = SCRIPT[:1]
+    with pytest.raises(errors.DeadlineError):
+        client.import_model("/m", model="reviews", timeout=0.3)
+    (job,) = fake.training_jobs.values()
+    assert client.get_training_job(job.id).state is JobState.RUNNING
+
+
+def test_imports_that_cannot_be_sent_are_named(client: Client) -> None:
+    with pytest.raises(errors.InvalidArgumentError, match="model: 'No Name'"):
+        client.create_import("/m", model="No Name")
+    with pytest.raises(errors.InvalidArgumentError, match="calibration_texts: is one string"):
+        client.create_import("/m", model="m", calibration_texts="good")
+    with pytest.raises(errors.InvalidArgumentError, match=r"calibration_labels\[1\]: is of type"):
+        client.create_import("/m", model="m", calibration_labels=["a", 1])  # type: ignore[list-item]
+    with pytest.raises(errors.InvalidArgumentError, match="max_length: 'long'"):
+        client.create_import("/m", model="m", max_length="long")  # type: ignore[arg-type]
+
+
 def test_models_are_listed_and_their_aliases_move(client: Client) -> None:
     (model,) = client.list_models()
     assert model.aliases == {"default": 2, "canary": 3}

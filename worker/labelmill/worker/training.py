@@ -1,4 +1,4 @@
-"""Runs training jobs, one at a time, each in a child process.
+"""Runs training jobs and imports, one at a time, each in a child process.
 
 The child knows neither Redis nor leases: it reads a job file, prints events as JSON lines and
 registers the version. This side publishes the events, keeps the lease and stops the child.
@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,12 @@ _NICENESS = 5
 
 #: Seconds between looks for a job.
 _IDLE_S = 0.5
+
+#: What the child is told, in the job's work folder.
+_JOB_FILE = "job.json"
+
+#: What happens after a crash.
+_RESUMPTION = {"train": "it resumes from its last checkpoint", "import": "it starts anew"}
 
 #: Characters of the child's last words in an error message.
 _LAST_WORDS = 600
@@ -87,10 +94,15 @@ class TrainingSupervisor:
             self._finish(record, token, "FAILED", message, reason="WORKER_LOST")
             return
         work_dir = self._registry / "work" / record.id
+        job = self._job(record, work_dir)
+        if job is None:
+            message = "what the import was asked for is no longer in Redis; import again"
+            self._finish(record, token, "FAILED", message, reason="INTERNAL")
+            return
         work_dir.mkdir(parents=True, exist_ok=True)
-        job_file = work_dir / "job.json"
-        job_file.write_text(json.dumps(_job(record, self._registry, work_dir)), encoding="utf-8")
-        _log.info("training %s, attempt %d", record.id, record.attempt)
+        job_file = work_dir / _JOB_FILE
+        job_file.write_text(json.dumps(job), encoding="utf-8")
+        _log.info("%s %s, attempt %d", record.kind, record.id, record.attempt)
         child = self._child = _Child(job_file, work_dir / "trainer.log")
         beater = RedisLoop(
             "training-beat", lambda: self._beat(record.id, token, child), every_s=_BEAT_S
@@ -110,6 +122,28 @@ class TrainingSupervisor:
             beater.join(_BEAT_S * 2)
             self._child = None
         self._conclude(record, token, child, last, code, work_dir)
+
+    def _job(self, record: TrainingRecord, work_dir: Path) -> dict[str, Any] | None:
+        """What the child is told; None for an import whose request is gone."""
+        job = {
+            "kind": record.kind,
+            "job": record.id,
+            "registry": str(self._registry),
+            "model": record.model,
+            "work_dir": str(work_dir),
+            "worker_pid": os.getpid(),
+        }
+        if record.kind == "train":
+            return job | {"dataset_id": record.dataset_id, "config": _config(record)}
+        request = self._leases.request_of(record.id)
+        if request is None:
+            return None
+        return job | {
+            "source_directory": request.source_directory,
+            "calibration_texts": list(request.calibration_texts),
+            "calibration_labels": list(request.calibration_labels),
+            "max_length": request.max_length if request.HasField("max_length") else None,
+        }
 
     def _beat(self, job: str, token: str, child: _Child) -> None:
         answer = self._leases.beat(job, token)
@@ -147,7 +181,7 @@ class TrainingSupervisor:
             self._finish(record, token, "SUCCEEDED", message, version=version)
             shutil.rmtree(work_dir, ignore_errors=True)
         elif child.stopped_as == "stale":
-            _log.warning("training %s: its lease was lost", record.id)
+            _log.warning("%s %s: its lease was lost", record.kind, record.id)
         elif child.stopped_as == "ending":
             self._persist(lambda: self._leases.release(record.id, token))
         elif child.stopped_as == "cancelled":
@@ -155,22 +189,24 @@ class TrainingSupervisor:
             shutil.rmtree(work_dir, ignore_errors=True)
         elif "error" in last:
             error = last["error"]
-            self._finish(record, token, "FAILED", error["message"], reason=error["reason"])
-        elif record.attempt < MAX_ATTEMPTS:
-            _log.error("training %s: the trainer ended with %d", record.id, code)
-            self._publish(
-                record.id,
+            # Of an import it holds the caller's texts, which nobody needs any more.
+            (work_dir / _JOB_FILE).unlink(missing_ok=True)
+            self._finish(
+                record,
                 token,
-                {
-                    "stage": "restart",
-                    "message": f"The trainer ended with exit code {code}; it resumes from its "
-                    "last checkpoint.",
-                    "warning": True,
-                },
+                "FAILED",
+                error["message"],
+                reason=error["reason"],
+                error_fields=error["fields"],
             )
+        elif record.attempt < MAX_ATTEMPTS:
+            _log.error("%s %s: its process ended with %d", record.kind, record.id, code)
+            message = f"Its process ended with exit code {code}; {_RESUMPTION[record.kind]}."
+            event = {"stage": "restart", "message": message, "warning": True}
+            self._publish(record.id, token, event)
             self._persist(lambda: self._leases.release(record.id, token))
         else:
-            message = f"the trainer ended with exit code {code}: {child.last_words()}"
+            message = f"its process ended with exit code {code}: {child.last_words()}"
             self._finish(record, token, "FAILED", message, reason="TRAINER_CRASHED")
 
     def _finish(
@@ -182,14 +218,21 @@ class TrainingSupervisor:
         *,
         version: int = 0,
         reason: str = "",
+        error_fields: Mapping[str, str] | None = None,
     ) -> None:
-        _log.info("training %s: %s, %s", record.id, state, message)
+        _log.info("%s %s: %s, %s", record.kind, record.id, state, message)
         event = TrainingEvent(
             stage="register", progress=1.0 if version else 0.0, message=message, warning=not version
         )
         self._persist(
             lambda: self._leases.finish(
-                record.id, token, state, event, version=version, reason=reason
+                record.id,
+                token,
+                state,
+                event,
+                version=version,
+                reason=reason,
+                error_fields=error_fields,
             )
         )
 
@@ -253,17 +296,6 @@ class _Child:
     def last_words(self) -> str:
         """The end of what it wrote to its log."""
         return self._log_path.read_text(errors="replace")[-_LAST_WORDS:].strip()
-
-
-def _job(record: TrainingRecord, registry: Path, work_dir: Path) -> dict[str, Any]:
-    return {
-        "registry": str(registry),
-        "dataset_id": record.dataset_id,
-        "model": record.model,
-        "config": _config(record),
-        "work_dir": str(work_dir),
-        "worker_pid": os.getpid(),
-    }
 
 
 def _config(record: TrainingRecord) -> dict[str, Any]:

@@ -118,7 +118,7 @@ class AsyncTraining(AsyncPart):
                 await answer
         job = await self.get_training_job(job.id)
         if not job.state.successful:
-            raise jobs.failure(job.id, job.state, job.error)
+            raise jobs.failure(job.id, job.state, job.error, job.error_fields)
         return job
 
     async def get_training_job(self, job_id: str, *, timeout: float | None = None) -> TrainingJob:

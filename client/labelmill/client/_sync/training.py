@@ -114,7 +114,7 @@ class Training(Part):
                 on_event(event)
         job = self.get_training_job(job.id)
         if not job.state.successful:
-            raise jobs.failure(job.id, job.state, job.error)
+            raise jobs.failure(job.id, job.state, job.error, job.error_fields)
         return job
 
     def get_training_job(self, job_id: str, *, timeout: float | None = None) -> TrainingJob:

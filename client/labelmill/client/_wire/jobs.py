@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -22,6 +22,7 @@ from labelmill.client._wire.classification import (
 from labelmill.errors import (
     CancelledError,
     DeadlineError,
+    FieldViolation,
     InternalError,
     InvalidArgumentError,
     LabelmillError,
@@ -300,14 +301,21 @@ def check_stopped(job: Job) -> None:
         raise failure(job.id, job.state, job.error)
 
 
-def failure(job_id: str, state: JobState, error: ItemError | None) -> LabelmillError:
-    """The exception for a job that ended in `state` with `error`."""
+def failure(
+    job_id: str,
+    state: JobState,
+    error: ItemError | None,
+    fields: Mapping[str, str] | None = None,
+) -> LabelmillError:
+    """The exception for a job that ended in `state` with `error`, which may name `fields`."""
     metadata = {"job_id": job_id}
     if state in (JobState.CANCELLED, JobState.CANCELLING):
         return CancelledError(f"job {job_id} was cancelled", metadata=metadata)
     if error is not None:
         cls = by_reason().get(error.reason, LabelmillError)
-        return cls(f"job {job_id} failed: {error.message}", metadata=metadata)
+        violations = [FieldViolation(*pair) for pair in (fields or {}).items()]
+        message = f"job {job_id} failed: {error.message}"
+        return cls(message, violations=violations, metadata=metadata)
     if state is JobState.EXPIRED:
         return DeadlineError(f"job {job_id} expired before it was done", metadata=metadata)
     return LabelmillError(f"job {job_id} ended as {state}", metadata=metadata)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from labelmill.client._wire.call import Call, Method, Page, call
-from labelmill.client._wire.jobs import parse_time
+from labelmill.client._wire.classification import check_text
+from labelmill.client._wire.jobs import one_string, parse_time
+from labelmill.client._wire.training import TrainingJob, parse_job
+from labelmill.errors import InvalidArgumentError
+from labelmill.names import check_alias, check_model_name
 from labelmill.v1 import models_pb2 as pb
 
 _SERVICE = "/labelmill.v1.ModelService"
@@ -137,16 +143,44 @@ def delete_version(model: str, version: int) -> Call[None]:
 
 
 def import_model(
-    source_directory: str, *, model: str, calibration_texts: Sequence[str], alias: str | None
-) -> Call[ModelVersion]:
-    """Registers a checkpoint that lies on the worker; `alias` None moves none."""
+    source_directory: str | Path,
+    *,
+    model: str,
+    calibration_texts: Sequence[str],
+    calibration_labels: Sequence[str],
+    max_length: int | None,
+    alias: str | None,
+    request_id: str | None,
+) -> Call[TrainingJob]:
+    """Queues the import of a checkpoint that the workers see; `alias` None moves none.
+
+    Raises:
+        InvalidArgumentError: a bad name, or what is no text.
+    """
+    for field, texts in (
+        ("calibration_texts", calibration_texts),
+        ("calibration_labels", calibration_labels),
+    ):
+        if isinstance(texts, str):
+            raise one_string(field)
+        for index, text in enumerate(texts):
+            check_text(text, f"{field}[{index}]")
     request = pb.ImportModelRequest(
-        source_directory=source_directory,
-        model=model,
+        source_directory=str(source_directory),
+        model=check_model_name(model),
         calibration_texts=calibration_texts,
-        alias=alias or "",
+        calibration_labels=calibration_labels,
+        alias=check_alias(alias) if alias else "",
+        request_id=request_id or str(uuid.uuid4()),
+        # Followed by its events, an import survives a broken connection and can be watched.
+        detach=True,
     )
-    return call(IMPORT, request, lambda r: _version(r.version), repeatable=False)
+    if max_length is not None:
+        try:
+            request.max_length = max_length
+        except (TypeError, ValueError) as error:
+            raise InvalidArgumentError.at("max_length", f"{max_length!r}: {error}") from error
+    return call(IMPORT, request, lambda r: parse_job(r.job))
 
 
 def _model(message: pb.Model) -> Model:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, TypedDict
+from typing import BinaryIO, Literal, TypedDict
 
 from labelmill.client._wire.call import Call, Cursor, Method, Page, call
 from labelmill.client._wire.classification import ItemError, parse_error
@@ -42,6 +42,8 @@ _FORMATS = {
     ".ndjson": pb.DATASET_FORMAT_JSONL,
     ".parquet": pb.DATASET_FORMAT_PARQUET,
 }
+
+JobKind = Literal["train", "import"]
 
 _DATASET_ID = re.compile(r"[0-9a-f]{64}")
 
@@ -85,7 +87,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """A training job as it stood when it was read."""
+    """A training run or an import as it stood when it was read."""
 
     id: str
     state: JobState
@@ -103,6 +105,11 @@ class TrainingJob:
     ended_at: datetime | None
     error: ItemError | None
     attempt: int
+    kind: JobKind
+    #: Of an import: the checkpoint's directory.
+    source_directory: str
+    #: Fields of the request that `error` is about → what is wrong with each.
+    error_fields: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,25 +208,25 @@ def create(
 
     def on(dataset_id: str) -> Call[TrainingJob]:
         request.dataset_id = dataset_id
-        return call(CREATE, request, lambda r: _job(r.job))
+        return call(CREATE, request, lambda r: parse_job(r.job))
 
     return on
 
 
 def get(job_id: str) -> Call[TrainingJob]:
     """The job now."""
-    return call(GET, pb.GetTrainingJobRequest(job_id=job_id), lambda r: _job(r.job))
+    return call(GET, pb.GetTrainingJobRequest(job_id=job_id), lambda r: parse_job(r.job))
 
 
 def list_page(page_size: int, page_token: str) -> Call[Page[TrainingJob]]:
     """One page of jobs, newest first."""
     request = pb.ListTrainingJobsRequest(page_size=page_size, page_token=page_token)
-    return call(LIST, request, lambda r: Page([_job(j) for j in r.jobs], r.next_page_token))
+    return call(LIST, request, lambda r: Page([parse_job(j) for j in r.jobs], r.next_page_token))
 
 
 def cancel(job_id: str) -> Call[TrainingJob]:
     """Stops the run."""
-    return call(CANCEL, pb.CancelTrainingJobRequest(job_id=job_id), lambda r: _job(r.job))
+    return call(CANCEL, pb.CancelTrainingJobRequest(job_id=job_id), lambda r: parse_job(r.job))
 
 
 class TrainingWatch(Cursor[TrainingEvent]):
@@ -261,7 +268,8 @@ class TrainingWatch(Cursor[TrainingEvent]):
         return self._final or (ended and not self._received)
 
 
-def _job(message: pb.TrainingJob) -> TrainingJob:
+def parse_job(message: pb.TrainingJob) -> TrainingJob:
+    """The job as the server holds it."""
     return TrainingJob(
         id=message.id,
         state=parse_state(message.state),
@@ -277,4 +285,7 @@ def _job(message: pb.TrainingJob) -> TrainingJob:
         ended_at=parse_time(message.end_time, present=message.HasField("end_time")),
         error=parse_error(message.error) if message.HasField("error") else None,
         attempt=message.attempt,
+        kind="import" if message.kind == pb.TRAINING_JOB_KIND_IMPORT else "train",
+        source_directory=message.source_directory,
+        error_fields=dict(message.error_fields),
     )

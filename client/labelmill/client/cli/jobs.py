@@ -13,7 +13,7 @@ import typer
 
 from labelmill.client import Client, Job, JobState, TrainingJob
 from labelmill.client.cli import options, output
-from labelmill.client.cli.train import follow
+from labelmill.client.cli.train import follow, job_kind
 from labelmill.errors import JobNotFoundError
 
 app = typer.Typer(no_args_is_help=True, help="List, watch and steer scoring and training jobs.")
@@ -186,4 +186,4 @@ def _scoring_row(job: Job) -> tuple[str, ...]:
 
 def _training_row(job: TrainingJob) -> tuple[str, ...]:
     model = f"{job.model}@{job.version}" if job.version else job.model
-    return (job.id, "training", job.state, model, f"{job.progress:.0%}", "", "")
+    return (job.id, job_kind(job), job.state, model, f"{job.progress:.0%}", "", "")

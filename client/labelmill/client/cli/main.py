@@ -40,7 +40,7 @@ COMMANDS: dict[str, Entry] = {
     "classify": Entry("classify", "Classify a few texts now."),
     "score": Entry("score", "Score a whole file, in order, resumable."),
     "jobs": Entry("jobs", "List, watch and steer scoring and training jobs."),
-    "models": Entry("models", "List models and versions, move aliases."),
+    "models": Entry("models", "List models and versions, move aliases, import."),
     "bench": Entry("bench", "Measure speed and accuracy, engines side by side."),
     "doctor": Entry("doctor", "Check CPU, Redis and the models' self-tests."),
     "server": Entry("server", "Run one gRPC server, for production."),

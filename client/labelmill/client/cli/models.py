@@ -1,16 +1,26 @@
-"""`labelmill models`: versions, their gates and reports, and the aliases that point at them."""
+"""`labelmill models`: versions, their gates and reports, their aliases, and foreign checkpoints."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from labelmill.client import Model, ModelVersion
 from labelmill.client.cli import options, output
-from labelmill.client.cli.report import gates_table, report_path
+from labelmill.client.cli.calibration import read_calibration
+from labelmill.client.cli.report import (
+    figures_table,
+    gates_table,
+    import_summary,
+    judged_by,
+    report_path,
+)
+from labelmill.client.cli.train import follow, show_detached
+from labelmill.names import check_model_name
 
-app = typer.Typer(no_args_is_help=True, help="List models and versions, move aliases.")
+app = typer.Typer(no_args_is_help=True, help="List models and versions, move aliases, import.")
 
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")]
 Ref = Annotated[str, typer.Argument(metavar="MODEL", help="name, name@alias or name@version.")]
@@ -144,22 +154,75 @@ def delete(
 
 @app.command("import")
 def import_(
-    directory: Annotated[str, typer.Argument(help="Hugging Face directory on the worker.")],
+    directory: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            help="Directory of the checkpoint, as the workers see it: on the worker's machine, or "
+            "on a disk that all of them share.",
+        ),
+    ],
     name: Annotated[str, typer.Option("--name", help="Model the version will belong to.")],
-    alias: Annotated[str, typer.Option("--alias", help="Alias to move, or none.")] = "default",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            help="CSV, JSONL, Parquet or txt with texts like those to classify; a column of right "
+            "labels adds figures and thresholds. Built-in texts by default.",
+        ),
+    ] = None,
+    text_column: Annotated[str, typer.Option(help="Its column with the text.")] = "text",
+    label_column: Annotated[
+        str | None,
+        typer.Option(help="Its column with the label, or none; label by default, if it is there."),
+    ] = None,
+    max_length: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens a text; as many as the checkpoint reads by default, at most 512."
+        ),
+    ] = None,
+    alias: Annotated[
+        str, typer.Option("--alias", help="Alias to move to the new version, or none.")
+    ] = "default",
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return as soon as the import is queued.")
+    ] = False,
     address: options.Address = options.ADDRESS,
     timeout: options.Timeout = options.TIMEOUT_S,
     json: options.Json = False,
 ) -> None:
-    """Register a Hugging Face classification checkpoint (safetensors only, never remote code)."""
+    """Make a version of a Hugging Face classification checkpoint (safetensors, never remote code).
+
+    It is exported, quantized and gated by a worker that trains; Ctrl-C leaves it going.
+    """
+    check_model_name(name, "--name")
+    given = read_calibration(calibration, text_column, label_column)
     with options.connect(address, timeout) as client:
-        version = client.import_model(
-            directory, model=name, alias=None if alias == "none" else alias
+        job = client.create_import(
+            # A path means something on the worker only when it is absolute.
+            directory.expanduser().absolute(),
+            model=name,
+            calibration_texts=given.texts,
+            calibration_labels=given.labels,
+            max_length=max_length,
+            alias=None if alias == "none" else alias,
         )
+        if detach:
+            show_detached(job, json=json)
+            return
+        job = follow(client, job)
+        version = client.get_version(f"{job.model}@{job.version}")
     if json:
-        output.document({"version": version})
+        output.document(import_summary(version))
+        return
+    if version.metrics:
+        output.show(figures_table(version))
     else:
-        output.note(f"registered {version.model}@{version.version}")
+        output.note(judged_by(version))
+    output.show(gates_table(version))
+    output.show(f"labels {', '.join(version.labels)}")
+    output.show(f"version {version.model}@{version.version}, report {report_path(version)}")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""A trained version as people and scripts see it: figures against the baseline, gates, report."""
+"""A new version as people and scripts see it: figures, gates, report."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from labelmill.client.cli import output
 
 #: Keys of a report that `train --json` passes on.
 _REPORT_KEYS = ("baseline", "test", "gates", "seconds")
+
+#: Keys of a report that `models import --json` passes on.
+_IMPORT_KEYS = ("source", "texts", "test", "gates", "warnings", "seconds")
 
 
 def report_path(version: ModelVersion) -> str:
@@ -30,14 +33,38 @@ def summary(version: ModelVersion) -> dict[str, Any]:
     }
 
 
+def import_summary(version: ModelVersion) -> dict[str, Any]:
+    """The document of `models import --json`."""
+    report = version.report or {}
+    return {
+        "model": version.model,
+        "version": version.version,
+        "report": report_path(version),
+        "labels": version.labels,
+        "multi_label": version.multi_label,
+        "max_length": version.max_length,
+        "threshold": version.threshold,
+        "engines": version.engines,
+        **{key: report[key] for key in _IMPORT_KEYS if key in report},
+    }
+
+
+def judged_by(version: ModelVersion) -> str:
+    """How an import without right labels was judged."""
+    texts = (version.report or {}).get("texts", {})
+    return f"judged by {texts.get('judged_by', 'its gates')}"
+
+
 def figures_table(version: ModelVersion) -> Table:
-    """Accuracy and macro-F1 on the test split: baseline, fp32, INT8."""
+    """Accuracy and macro-F1 on the test split: baseline if there is one, fp32, INT8."""
     report = version.report or {}
     table = output.table("test set", ">accuracy", ">macro-F1")
+    origin = "fine-tuned" if "baseline" in report else "imported"
+    test = report.get("test") or {}
     rows = {
         "TF-IDF + logistic regression": report.get("baseline"),
-        "fine-tuned, fp32": report.get("test", {}).get("fp32"),
-        "fine-tuned, INT8": report.get("test", {}).get("int8"),
+        f"{origin}, fp32": test.get("fp32"),
+        f"{origin}, INT8": test.get("int8"),
     }
     for name, figures in rows.items():
         if figures:

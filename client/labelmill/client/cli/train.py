@@ -87,11 +87,7 @@ def train(
             seed=seed,
         )
         if detach:
-            if json:
-                output.document({"job": job.id, "state": job.state, "model": job.model})
-            else:
-                output.show(job.id)
-                output.note(_goes_on(job))
+            show_detached(job, json=json)
             return
         job = follow(client, job)
         version = client.get_version(f"{job.model}@{job.version}")
@@ -120,13 +116,25 @@ def upload(client: Client, path: Path, text_column: str, label_column: str) -> D
     return dataset
 
 
+def show_detached(job: TrainingJob, *, json: bool) -> None:
+    """Prints the id of a job that nobody waits for."""
+    if json:
+        output.document({"job": job.id, "state": job.state, "model": job.model})
+    else:
+        output.show(job.id)
+        output.note(_goes_on(job))
+
+
 def follow(client: Client, job: TrainingJob) -> TrainingJob:
-    """Shows a run's events until it has ended; raises what it failed with."""
+    """Shows the events of a run or an import until it has ended; raises what it failed with."""
     with _detaching(job), output.progress() as progress:
         task = progress.add_task("queued", total=1.0)
         stage = ""
         for event in client.watch_training(job.id):
             progress.update(task, description=_describe(event), completed=event.progress)
+            if event.state.final and not event.state.successful:
+                # What it failed with is raised below, and said once.
+                continue
             if event.warning:
                 output.warn(event.message)
             elif event.stage != stage and event.message:
@@ -134,7 +142,7 @@ def follow(client: Client, job: TrainingJob) -> TrainingJob:
             stage = event.stage
     job = client.get_training_job(job.id)
     if not job.state.successful:
-        raise failure(job.id, job.state, job.error)
+        raise failure(job.id, job.state, job.error, job.error_fields)
     return job
 
 
@@ -151,9 +159,14 @@ def _detaching(job: TrainingJob) -> Iterator[None]:
         raise
 
 
+def job_kind(job: TrainingJob) -> str:
+    """What the job does, in a word."""
+    return "training" if job.kind == "train" else job.kind
+
+
 def _goes_on(job: TrainingJob) -> str:
     return (
-        f"training job {job.id} goes on; `labelmill jobs watch {job.id}` follows it, "
+        f"{job_kind(job)} job {job.id} goes on; `labelmill jobs watch {job.id}` follows it, "
         f"`labelmill jobs cancel {job.id}` stops it"
     )
 

@@ -1,5 +1,5 @@
 -- Adds the next event of a run; with a final state, ends the job too.
--- KEYS: training, events, queue
+-- KEYS: training, events, queue, input
 -- ARGV: token ('' from the server), stage, progress, event, final state or '', field, value, ...
 -- Returns the event's sequence number, or 0 for a lost lease.
 local f = redis.call('HMGET', KEYS[1], 'state', 'token', 'entry')
@@ -11,6 +11,7 @@ local now, state = now_ms(), f[1]
 if ARGV[5] ~= '' then
   state = ARGV[5]
   redis.call('HSET', KEYS[1], 'state', state, 'ended', now)
+  redis.call('UNLINK', KEYS[4])
   if f[3] then
     redis.call('XACK', KEYS[3], 'w', f[3])
     redis.call('XDEL', KEYS[3], f[3])

@@ -15,6 +15,10 @@ def make_trial(targets, kind="single_label"):
     return Trial([[1, 2]] * len(targets), targets, kind, threads=1)
 
 
+def unlabelled(texts):
+    return Trial([[1, 2]] * texts, None, "single_label", threads=1)
+
+
 def random_logits(texts=1000, labels=2, seed=0):
     return np.random.default_rng(seed).normal(0, 3, (texts, labels)).astype(np.float32)
 
@@ -90,6 +94,8 @@ def test_a_broken_logit_passes_no_gate_that_compares(broken):
         "int8.macro_f1_drop",
         "int8.worst_class_f1_drop",
     }
+    without_labels = gates.int8_gates(unlabelled(1000), logits, other, CALM, 0.26)
+    assert failed(without_labels) == {"int8.label_agreement", "int8.noise"}
 
 
 def test_multi_label_compares_sets_of_labels():
@@ -149,3 +155,27 @@ def test_a_model_that_sees_its_neighbours_is_found_out():
         0.26,
     )
     assert {"int8.batch_flips", "int8.batch_max_abs_dlogit"} <= failed(result)
+
+
+def test_without_labels_noise_stands_in_for_f1():
+    logits = random_logits()
+    fp32 = gates.fp32_gates(unlabelled(1000), logits, logits.copy(), CALM)
+    int8 = gates.int8_gates(unlabelled(1000), logits, logits.copy(), CALM, size_ratio=0.26)
+
+    assert not failed([*fp32, *int8])
+    names = [gate.name for gate in [*fp32, *int8]]
+    assert "int8.noise" in names
+    assert not [name for name in names if "f1" in name]
+
+
+def test_noise_is_found_although_every_text_gets_the_same_label():
+    logits = random_logits() * np.float32(0.1) + np.float32([30.0, 0.0])
+    nothing_to_do_with_it = random_logits(seed=1) * np.float32(0.1) + np.float32([30.0, 0.0])
+    slightly_off = logits + random_logits(seed=1) * np.float32(0.003)
+
+    assert failed(gates.int8_gates(unlabelled(1000), logits, nothing_to_do_with_it, CALM, 0.2)) == {
+        "int8.noise"
+    }
+    assert gates.noise(logits, nothing_to_do_with_it) > 1
+    assert gates.noise(logits, slightly_off) == pytest.approx(0.03, rel=0.1)
+    assert not failed(gates.int8_gates(unlabelled(1000), logits, slightly_off, CALM, 0.2))

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
+import pytest
 import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from labelmill.worker.engines import batches, pad
-from labelmill.worker.engines.onnx import session_options
+from labelmill.worker.engines.onnx import OnnxEngine, session_options
 from labelmill.worker.export import layout
+from labelmill.worker.export.graph import export_graph, takes_additive_mask
 
 from .conftest import export_tiny, rows_of
 
@@ -78,6 +82,60 @@ def test_padding_leaves_no_denormals(exported):
     for weights in values_of(exported.fp32, names, [[5, 6, 7], list(range(4, 24))]):
         assert weights.min() > np.finfo(np.float32).tiny
         assert weights[0, :, :, 3:].max() < 1e-20
+
+
+def test_the_mask_is_added_where_the_architecture_adds_it(exported):
+    assert takes_additive_mask(exported.model, exported.pad_token_id)
+
+
+@pytest.mark.parametrize("family", ["modernbert", "deberta-v2"])
+def test_an_architecture_with_a_mask_of_its_own_is_exported_with_it(family, tmp_path):
+    model = with_own_mask(family)
+    assert not takes_additive_mask(model, 0)
+
+    graph, made = export_graph(model, 0)
+    ir.save(graph, tmp_path / "fp32.onnx")
+    rows = [*rows_of(6, seed=2), list(range(4, 24)) * 5]
+    input_ids, attention_mask = map(torch.from_numpy, pad(rows, 0))
+    with torch.inference_mode():
+        wanted = model(input_ids=input_ids, attention_mask=attention_mask).logits.numpy()
+    engine = OnnxEngine(tmp_path / "fp32.onnx", "onnx-fp32", 0)
+
+    np.testing.assert_allclose(engine.infer(rows), wanted, atol=2e-5)
+    assert made["nodes"] > 0
+
+
+def with_own_mask(family):
+    """A classifier whose attention sees near tokens only, or tokens by their distance."""
+    shape = {
+        "vocab_size": 50,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 128,
+        "pad_token_id": 0,
+        "num_labels": 3,
+    }
+    own = {
+        "modernbert": {
+            "local_attention": 8,
+            "global_attn_every_n_layers": 2,
+            "bos_token_id": 2,
+            "eos_token_id": 3,
+            "cls_token_id": 2,
+            "sep_token_id": 3,
+        },
+        "deberta-v2": {
+            "relative_attention": True,
+            "pos_att_type": ["p2c", "c2p"],
+            "position_buckets": 16,
+        },
+    }
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(family, **shape, **own[family])
+    config._attn_implementation = "eager"
+    return AutoModelForSequenceClassification.from_config(config).eval()
 
 
 TEXTS, TOKENS = 3, 7

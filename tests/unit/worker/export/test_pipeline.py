@@ -159,3 +159,11 @@ def test_multi_label_models_go_the_same_way(small, tmp_path):
         OnnxEngine(request.folder / "model.fp32.onnx", "onnx-fp32", 0), [[2, 5, 3]]
     )
     assert logits.shape == (1, 2)
+
+
+def test_without_labels_it_is_judged_by_the_checkpoint_alone(small, tmp_path):
+    result = export_version(make_request(small, tmp_path / "version", gate_targets=None), be_silent)
+
+    names = {gate.name for gate in result.gates}
+    assert {"fp32.label_agreement", "fp32.max_abs_dlogit", "int8.noise"} <= names
+    assert not [name for name in names if "f1" in name]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from labelmill.errors import DatasetError, InvalidArgumentError, LabelmillError
+from labelmill.errors import LabelmillError
 from labelmill.registry import Manifest, Registry
-from labelmill.registry.dataset_file import guess_format, read_rows
 from labelmill.registry.datasets import DatasetStore
+from labelmill.registry.text_file import read_text_file
 from labelmill.worker.train.examples import read_examples
 from labelmill.worker.train.split import split
 
@@ -30,16 +30,8 @@ def read_file(path: Path, text_column: str, label_column: str) -> Texts:
         InvalidArgumentError: there is no such file, its ending is unknown, or it has no text.
         DatasetError: it is malformed or has no text column.
     """
-    if not path.is_file():
-        raise InvalidArgumentError.at("data", f"there is no file {path}")
-    if path.suffix.lower() == ".txt":
-        rows = [(line.strip(), "") for line in _lines(path) if line.strip()]
-        labelled = False
-    else:
-        rows, labelled = _table(path, text_column, label_column)
-    if not rows:
-        raise InvalidArgumentError.at("data", f"{path} has no text; give a file with some")
-    return Texts([row[0] for row in rows], [row[1] for row in rows] if labelled else [], path.name)
+    found = read_text_file(path, text_column, label_column, "data")
+    return Texts(found.texts, found.labels, path.name)
 
 
 def read_test_split(registry: Registry, manifest: Manifest) -> Texts | None:
@@ -72,29 +64,3 @@ def limited(texts: Texts, limit: int | None) -> Texts:
         return [values[index] for index in chosen] if values else []
 
     return Texts(pick(texts.texts), pick(texts.labels), texts.source)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InvalidArgumentError.at(
-            "data", f"byte {error.start} of {path} is not UTF-8; save the file as UTF-8"
-        ) from error
-
-
-def _table(path: Path, text_column: str, label_column: str) -> tuple[list[tuple[str, str]], bool]:
-    file_format = guess_format(path.name)
-    if file_format is None:
-        raise InvalidArgumentError.at(
-            "data", f"{path.name} ends neither in .csv, .jsonl, .parquet nor .txt; rename it"
-        )
-    labelled = True
-    try:
-        rows = list(read_rows(path, file_format, text_column, label_column))
-    except DatasetError as error:
-        if [violation.field for violation in error.violations] != ["header.label_column"]:
-            raise
-        labelled = False
-        rows = list(read_rows(path, file_format, text_column, text_column))
-    return [(row.text, row.label) for row in rows if row.text], labelled

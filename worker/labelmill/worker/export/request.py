@@ -19,7 +19,7 @@ Notify = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """A fine-tuned checkpoint and the texts to quantize and prove it with."""
+    """A classification checkpoint and the texts to quantize and prove it with."""
 
     #: Hugging Face directory: config.json, model.safetensors, tokenizer.json.
     checkpoint: Path
@@ -30,12 +30,13 @@ class ExportRequest:
     problem_type: ProblemType
     #: Tokens a text, special tokens included.
     max_length: int
-    #: Training texts.
+    #: Training texts, or others like those to classify.
     calibration_texts: Sequence[str]
     #: Validation and test texts, with training texts where those are fewer than 1,000.
     gate_texts: Sequence[str]
-    #: int64 (texts,) for single-label, bool (texts, labels) for multi-label.
-    gate_targets: NDArray[Any]
+    #: int64 (texts,) for single-label, bool (texts, labels) for multi-label; None when nobody
+    #: knows the right labels.
+    gate_targets: NDArray[Any] | None
     #: Where the gate texts come from, in words, for the report.
     gate_source: str
     #: Which of the gate texts are the test split.

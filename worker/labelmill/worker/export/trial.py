@@ -17,10 +17,11 @@ from labelmill.worker.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Trial:
-    """Gate texts as token ids, with their right labels as booleans (texts, labels)."""
+    """Gate texts as token ids, with their right labels where those are known."""
 
     token_ids: Sequence[Sequence[int]]
-    targets: NDArray[np.bool_]
+    #: Booleans (texts, labels), or None.
+    targets: NDArray[np.bool_] | None
     problem_type: ProblemType
     #: Python threads that call an engine.
     threads: int
@@ -28,11 +29,12 @@ class Trial:
     @classmethod
     def of(cls, request: ExportRequest, tokenizer: Tokenizer, threads: int) -> Trial:
         """The trial that a request describes."""
-        targets = np.asarray(request.gate_targets)
-        if request.problem_type == "single_label":
+        targets = request.gate_targets
+        if targets is not None and request.problem_type == "single_label":
             targets = np.arange(len(request.labels)) == targets[:, None]
+        known = None if targets is None else targets.astype(bool)
         token_ids = [tokens.ids for tokens in tokenizer.encode(request.gate_texts)]
-        return cls(token_ids, targets.astype(bool), request.problem_type, threads)
+        return cls(token_ids, known, request.problem_type, threads)
 
     def run(self, engine: Engine, alone: int) -> tuple[NDArray[np.float32], Invariance]:
         """Logits of all texts, and how `alone` of them, spread over all, keep to themselves."""

@@ -1,10 +1,11 @@
 """The training child: `python -m labelmill.worker.train JOB.json`.
 
-JOB.json: {"registry", "dataset_id", "model", "config", "work_dir"}, and optionally "worker_pid",
-the process whose end ends this one; otherwise that is the parent. Prints one JSON object a line
-on stdout: events {"stage", "progress", "message", "warning", "metrics"}, and last
-{"result": {"version"}} or {"error": {"reason", "message"}}. All else goes to stderr. SIGTERM ends
-it within seconds; started again it resumes.
+JOB.json: {"registry", "model", "work_dir"} with {"dataset_id", "config"} to train or {"kind":
+"import", "job", "source_directory", "calibration_texts", "calibration_labels", "max_length"} to
+import, and optionally "worker_pid", the process whose end ends this one; otherwise that is the
+parent. Prints one JSON object a line on stdout: events {"stage", "progress", "message", "warning",
+"metrics"}, and last {"result": {"version"}} or {"error": {"reason", "message", "fields"}}. All else
+goes to stderr. SIGTERM ends it within seconds; started again it resumes.
 """
 
 from __future__ import annotations
@@ -69,13 +70,19 @@ def main() -> int:
         # What ended the run would end it again; only a run that was killed is resumed.
         remove_checkpoints(Path(job["work_dir"]))
         reported = _as_reported(error)
-        _print(events, {"error": {"reason": reported.reason, "message": reported.message}})
+        fields = {violation.field: violation.description for violation in reported.violations}
+        line = {"reason": reported.reason, "message": reported.message, "fields": fields}
+        _print(events, {"error": line})
         return _FAILED
     _print(events, {"result": {"version": version}})
     return 0
 
 
 def _run(job: dict[str, Any], events: TextIO) -> int:
+    return _import(job, events) if job.get("kind") == "import" else _train(job, events)
+
+
+def _train(job: dict[str, Any], events: TextIO) -> int:
     registry = Registry(Path(job["registry"]))
     store = DatasetStore(registry.root)
     config = TrainingConfig.checked(job["config"])
@@ -89,6 +96,19 @@ def _run(job: dict[str, Any], events: TextIO) -> int:
         model=job["model"],
         config=config,
         registry=registry,
+        work_dir=Path(job["work_dir"]),
+        listener=lambda event: _tell(events, event),
+    )
+    return manifest.version
+
+
+def _import(job: dict[str, Any], events: TextIO) -> int:
+    from labelmill.worker.foreign.pipeline import run_import
+    from labelmill.worker.foreign.request import ImportRequest
+
+    manifest = run_import(
+        ImportRequest.parse(job),
+        registry=Registry(Path(job["registry"])),
         work_dir=Path(job["work_dir"]),
         listener=lambda event: _tell(events, event),
     )
@@ -118,12 +138,12 @@ def _as_reported(error: Exception) -> LabelmillError:
     full = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
     if any(text in str(error) for text in full):
         return FailedPreconditionError(
-            f"no space to write ({error}); free some on the worker's registry and train again"
+            f"no space to write ({error}); free some on the worker's registry and try again"
         )
     if isinstance(error, OSError):
         return FailedPreconditionError(f"the worker cannot read or write its files: {error}")
     return InternalError(
-        f"training failed with {type(error).__name__}: {error}; the worker's log says where"
+        f"the run failed with {type(error).__name__}: {error}; the worker's log says where"
     )
 
 

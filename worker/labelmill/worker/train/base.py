@@ -1,19 +1,17 @@
 """Finds the model to fine-tune: packaged, in a directory, or on the Hugging Face hub.
 
-Owns what a base model must bring. Loads weights' headers only, never remote code.
+Owns what a base model must bring; what lies in its directory is read by worker.checkpoint.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
-import math
-import struct
 from pathlib import Path
 from typing import NamedTuple
 
 from labelmill.errors import InvalidArgumentError
 from labelmill.training import PACKAGED_BASE_MODEL
+from labelmill.worker.checkpoint import read_checkpoint
 
 _FIELD = "config.base_model"
 
@@ -31,9 +29,6 @@ _HUB_FILES = [
     "merges.txt",
     "*.model",
 ]
-
-#: Model types whose positions start after the padding id, so that they hold fewer tokens.
-_POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer"}
 
 
 class BaseModel(NamedTuple):
@@ -108,33 +103,9 @@ def _unreachable(name: str) -> str:
 
 
 def _inspect(name: str, folder: Path) -> BaseModel:
-    config_file = folder / "config.json"
-    if not config_file.is_file():
-        raise _error(f"{folder} holds no config.json; give a Hugging Face model directory")
-    try:
-        config = json.loads(config_file.read_bytes())
-        architecture = config["model_type"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise _error(f"{config_file} is no model configuration with a model_type") from error
-    weights = sorted(folder.glob("model*.safetensors"))
-    if not weights:
-        others = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
-        found = "only pickled weights, which can run code when loaded" if others else "no weights"
-        raise _error(
-            f"{folder} holds {found}; save the model with save_pretrained, which writes "
-            "model.safetensors"
-        )
-    _check_architecture(folder, architecture, config)
-    positions = int(config.get("max_position_embeddings") or config.get("n_positions") or 512)
-    if architecture in _POSITIONS_AFTER_PADDING:
-        positions -= int(config.get("pad_token_id", 1)) + 1
-    return BaseModel(
-        name=name,
-        folder=folder,
-        architecture=architecture,
-        parameters=sum(map(_parameters, weights)),
-        max_tokens=positions,
-    )
+    found = read_checkpoint(folder, _FIELD)
+    _check_architecture(folder, found.architecture, found.config)
+    return BaseModel(name, folder, found.architecture, found.parameters, found.max_tokens)
 
 
 def _check_architecture(folder: Path, architecture: str, config: dict[str, object]) -> None:
@@ -152,20 +123,6 @@ def _check_architecture(folder: Path, architecture: str, config: dict[str, objec
             f"{folder} is a model of type {architecture!r}; use an encoder of the BERT family, "
             "e.g. bert, distilbert, roberta or MiniLM"
         )
-
-
-def _parameters(weights: Path) -> int:
-    """Parameters in a safetensors file, by its header: 8 bytes of length, then JSON."""
-    try:
-        with weights.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(length))
-        header.pop("__metadata__", None)
-        return sum(math.prod(tensor["shape"]) for tensor in header.values())
-    except (struct.error, ValueError, KeyError, OverflowError, MemoryError) as error:
-        raise _error(
-            f"{weights} is no safetensors file; download or save the model again"
-        ) from error
 
 
 def _error(description: str) -> InvalidArgumentError:

@@ -25,9 +25,10 @@ class Event(NamedTuple):
 #: Called with each event, from the thread that trains.
 Listener = Callable[[Event], None]
 
-#: Shares of the run that are done when a step begins and ends. Shares of time, measured on small
-#: data sets; on large ones fine-tuning takes more. Gates come twice, before and after quantizing.
-_SPANS: dict[Stage, tuple[float, float]] = {
+#: Shares of a training run that are done when a step begins and ends. Shares of time, measured on
+#: small data sets; on large ones fine-tuning takes more. Gates come twice, before and after
+#: quantizing.
+TRAINING_SPANS: dict[Stage, tuple[float, float]] = {
     "validate": (0.0, 0.01),
     "split": (0.01, 0.02),
     "baseline": (0.02, 0.04),
@@ -43,10 +44,18 @@ _SPANS: dict[Stage, tuple[float, float]] = {
 
 
 class Notifier:
-    """Turns "this step, this far" into events, and keeps the warnings for the report."""
+    """Turns "this step, this far" into events, and keeps the warnings for the report.
 
-    def __init__(self, listener: Listener) -> None:
+    Args:
+        listener: is told the events.
+        spans: shares of the run that are done when each of its steps begins and ends.
+    """
+
+    def __init__(
+        self, listener: Listener, spans: Mapping[Stage, tuple[float, float]] = TRAINING_SPANS
+    ) -> None:
         self._listener = listener
+        self._spans = spans
         self._progress = 0.0
         self.warnings: list[str] = []
 
@@ -67,6 +76,6 @@ class Notifier:
         self._listener(Event(stage, self._advance(stage, done), message, warning=True))
 
     def _advance(self, stage: Stage, done: float) -> float:
-        begin, end = _SPANS[stage]
+        begin, end = self._spans[stage]
         self._progress = max(self._progress, begin + done * (end - begin))
         return self._progress

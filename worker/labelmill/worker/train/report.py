@@ -15,6 +15,7 @@ import numpy as np
 
 from labelmill.registry import Description
 from labelmill.worker import cpu
+from labelmill.worker.export.request import ExportResult
 from labelmill.worker.train.evaluate import Evaluation
 from labelmill.worker.train.outcome import Outcome
 from labelmill.worker.train.record import Finished
@@ -39,10 +40,10 @@ def build_report(run: Finished) -> dict[str, Any]:
         "model": run.model,
         "baseline": _figures(run.baseline.test),
         "test": {
-            "fp32": _outcome(run.fp32),
-            "int8": None if run.int8 is None else _outcome(run.int8),
+            "fp32": outcome_section(run.fp32),
+            "int8": None if run.int8 is None else outcome_section(run.int8),
         },
-        "gates": _gates(run),
+        "gates": gates_section(run.exported),
         "seconds": run.seconds["total"],
         "seconds_by_step": run.seconds,
         "warnings": run.warnings,
@@ -65,11 +66,7 @@ def build_report(run: Finished) -> dict[str, Any]:
         "export": run.exported.details,
         "engines": run.exported.engines,
         "int8": run.exported.int8,
-        "hardware": {
-            "cpu": cpu.cpu_name(),
-            "cores": cpu.usable_cores(),
-            "instruction_sets": cpu.instruction_sets(),
-        },
+        "hardware": hardware_section(),
         "versions": library_versions(),
     }
 
@@ -108,6 +105,40 @@ def describe(run: Finished) -> Description:
     )
 
 
+def outcome_section(outcome: Outcome) -> dict[str, Any]:
+    """One engine's figures on the test split."""
+    rest: dict[str, Any] = dataclasses.asdict(outcome)
+    figures: Mapping[str, Any] = rest.pop("evaluation")
+    return {**figures, **rest}
+
+
+def gates_section(exported: ExportResult) -> dict[str, Any]:
+    """What the export had to prove, and on which texts."""
+    values = {gate.name: gate.value for gate in exported.gates}
+    int8 = exported.int8_logits
+    return {
+        "label_agreement": values.get("int8.label_agreement"),
+        "batch_flips": values.get("int8.batch_flips"),
+        "max_abs_dlogit": (
+            None if int8 is None else float(np.abs(int8 - exported.fp32_logits).max())
+        ),
+        "size_ratio": values.get("int8.size_ratio"),
+        "passed": "int8.label_agreement" in values and all(g.passed for g in exported.gates),
+        "checks": [gate.model_dump() | {"passed": gate.passed} for gate in exported.gates],
+        "texts": exported.details["gate_texts"],
+        "source": exported.details["gate_source"],
+    }
+
+
+def hardware_section() -> dict[str, Any]:
+    """The machine that made the version."""
+    return {
+        "cpu": cpu.cpu_name(),
+        "cores": cpu.usable_cores(),
+        "instruction_sets": cpu.instruction_sets(),
+    }
+
+
 def library_versions() -> dict[str, str]:
     """Versions of Python and of the libraries that made a model."""
     found = {"python": platform.python_version()}
@@ -121,30 +152,6 @@ def library_versions() -> dict[str, str]:
 
 def _figures(evaluation: Evaluation) -> dict[str, Any]:
     return dataclasses.asdict(evaluation)
-
-
-def _outcome(outcome: Outcome) -> dict[str, Any]:
-    rest: dict[str, Any] = dataclasses.asdict(outcome)
-    figures: Mapping[str, Any] = rest.pop("evaluation")
-    return {**figures, **rest}
-
-
-def _gates(run: Finished) -> dict[str, Any]:
-    gates = run.exported.gates
-    values = {gate.name: gate.value for gate in gates}
-    int8 = run.exported.int8_logits
-    return {
-        "label_agreement": values.get("int8.label_agreement"),
-        "batch_flips": values.get("int8.batch_flips"),
-        "max_abs_dlogit": (
-            None if int8 is None else float(np.abs(int8 - run.exported.fp32_logits).max())
-        ),
-        "size_ratio": values.get("int8.size_ratio"),
-        "passed": "int8.label_agreement" in values and all(gate.passed for gate in gates),
-        "checks": [gate.model_dump() | {"passed": gate.passed} for gate in gates],
-        "texts": len(run.gate_texts.rows),
-        "source": run.gate_texts.source,
-    }
 
 
 def _dataset(run: Finished) -> dict[str, Any]:

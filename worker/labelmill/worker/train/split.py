@@ -1,4 +1,4 @@
-"""Splits rows into training, validation and test, 70/15/15, each label in its share.
+"""Splits rows into training, validation and test, each label in its share; 70/15/15 by default.
 
 The method is iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011, "On the
 Stratification of Multi-Label Data"): the rarest label is dealt out first, each row to the part
@@ -25,7 +25,12 @@ class Split(NamedTuple):
     test: list[int]
 
 
-def split(label_ids: Sequence[Sequence[int]], labels: int, seed: int) -> Split:
+def split(
+    label_ids: Sequence[Sequence[int]],
+    labels: int,
+    seed: int,
+    held_out_share: float = HELD_OUT_SHARE,
+) -> Split:
     """Splits rows by their labels; the same input and seed give the same split.
 
     With one label a row, each label's shares are exact to the row, and a label with three rows or
@@ -35,6 +40,7 @@ def split(label_ids: Sequence[Sequence[int]], labels: int, seed: int) -> Split:
         label_ids: labels of each row, one or more, in [0, labels).
         labels: how many labels there are.
         seed: of the shuffle.
+        held_out_share: of the rows that validation and test get each, at most a third.
     """
     rng = random.Random(seed)  # noqa: S311
     rows_of: list[list[int]] = [[] for _ in range(labels)]
@@ -43,8 +49,8 @@ def split(label_ids: Sequence[Sequence[int]], labels: int, seed: int) -> Split:
     for row in shuffled:
         for label in label_ids[row]:
             rows_of[label].append(row)
-    wanted = [_quotas(len(rows)) for rows in rows_of]
-    total = _quotas(len(label_ids))
+    wanted = [_quotas(len(rows), held_out_share) for rows in rows_of]
+    total = _quotas(len(label_ids), held_out_share)
     left = [len(rows) for rows in rows_of]
     part_of: dict[int, int] = {}
     while open_labels := [label for label in range(labels) if left[label]]:
@@ -64,6 +70,6 @@ def split(label_ids: Sequence[Sequence[int]], labels: int, seed: int) -> Split:
     return Split(*parts)
 
 
-def _quotas(rows: int) -> list[int]:
-    held_out = min(max(1, int(rows * HELD_OUT_SHARE + 0.5)), rows // _PARTS)
+def _quotas(rows: int, share: float) -> list[int]:
+    held_out = min(max(1, int(rows * share + 0.5)), rows // _PARTS)
     return [rows - 2 * held_out, held_out, held_out]

@@ -18,6 +18,14 @@ def run_folder(work_dir: Path, dataset_id: str, hyper: Hyperparameters) -> Path:
     return work_dir / f"{_PREFIX}{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
+def import_folder(work_dir: Path) -> Path:
+    """The folder for an import's files; an earlier attempt's are removed."""
+    folder = work_dir / f"{_PREFIX}import"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
 def remove_checkpoints(work_dir: Path) -> None:
     """Removes what runs left in `work_dir`."""
     for folder in work_dir.glob(f"{_PREFIX}*"):

@@ -1,0 +1,1 @@
+"""Import: a classification checkpoint made elsewhere becomes a version, or is refused."""
