@@ -10,6 +10,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,9 @@ _LEAST_SHAPES = 4
 #: Rounds over all shapes. What else runs on the machine makes a call slower, never faster: the
 #: fastest of each shape counts.
 _ROUNDS = 6
+
+#: sched-stats.rst: time on a core, time waiting for one, both in ns, and turns.
+_SCHEDSTAT = Path("/proc/thread-self/schedstat")
 
 #: Median relative error of the measured shapes above which the fit is not believed.
 _WORST_ERROR = 0.35
@@ -94,12 +98,31 @@ def measure(engine: Engine, max_length: int, pad_token_id: int) -> CostModel:
             if late and number == 0 and index >= _LEAST_SHAPES:
                 shapes = shapes[:index]
                 break
-            batch = [[pad_token_id] * length] * rows
-            started = time.perf_counter()
-            engine.infer(batch)
-            took = (time.perf_counter() - started) * 1000
+            took = _timed_ms(engine, [[pad_token_id] * length] * rows)
             fastest[index] = min(fastest[index], took)
     return fit(shapes, fastest[: len(shapes)].tolist())
+
+
+def _timed_ms(engine: Engine, batch: list[list[int]]) -> float:
+    """Milliseconds of one call, without those that this thread waited for a core.
+
+    A model is often loaded while others compute: long calls are interrupted then, short ones are
+    not, and the fastest of several could not tell.
+    """
+    started = time.perf_counter()
+    # Within the clock: an interruption between the two readings must not make the call shorter.
+    waited_ns = _waited_ns()
+    engine.infer(batch)
+    waited_ns = _waited_ns() - waited_ns
+    return (time.perf_counter() - started) * 1000 - waited_ns / 1e6
+
+
+def _waited_ns() -> int:
+    """Nanoseconds this thread has waited for a core, where the kernel counts them."""
+    try:
+        return int(_SCHEDSTAT.read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _shapes(max_length: int, max_tokens: int) -> list[tuple[int, int]]:
