@@ -9,9 +9,9 @@ import pytest
 from labelmill.worker import cpu
 
 
-def in_child(code: str) -> list[str]:
+def in_child(code: str, environment: dict[str, str] | None = None) -> list[str]:
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True, env=environment
     ).stdout.split()
 
 
@@ -36,3 +36,13 @@ def test_a_quota_bounds_the_cores(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     monkeypatch.setattr(cpu, "cpu_quota", lambda: quota)
     assert cpu.usable_cores() == cores
+
+
+def test_the_engines_library_starts_no_thread_that_reports_its_use() -> None:
+    code = """
+import os
+import labelmill.worker.engines.onnx
+print(len(os.listdir("/proc/self/task")), os.environ["ORT_DISABLE_TELEMETRY"])
+"""
+    environment = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name}
+    assert in_child(code, environment | {"OPENBLAS_NUM_THREADS": "1"}) == ["1", "1"]
