@@ -28,7 +28,7 @@ print(usable_cores())
 
 @pytest.mark.parametrize(
     ("quota", "cores"),
-    [(None, 8), (0.2, 1), (1.0, 1), (1.4, 1), (2.9, 2), (4.0, 4), (64.0, 8)],
+    [(None, 8), (0.2, 1), (1.0, 1), (1.49, 1), (1.5, 2), (2.9, 3), (4.0, 4), (7.6, 8), (64.0, 8)],
 )
 def test_a_quota_bounds_the_cores(
     monkeypatch: pytest.MonkeyPatch, quota: float | None, cores: int

@@ -14,10 +14,14 @@ _NOTABLE = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_in
 
 
 def usable_cores() -> int:
-    """Cores this process may keep busy: CPU affinity, bounded by the cgroup quota, at least 1."""
+    """Cores this process may keep busy: CPU affinity, bounded by the cgroup quota, at least 1.
+
+    Half a core counts as one: two threads on a quota of 1.5 score 44% more than one, at the price
+    of stalls when it is used up. Below, stalls are all they bring: see docs/performance.md.
+    """
     cores = len(os.sched_getaffinity(0))
     quota = cpu_quota()
-    return max(1, min(cores, math.floor(quota)) if quota else cores)
+    return max(1, min(cores, math.floor(quota + 0.5)) if quota else cores)
 
 
 def _cpuinfo(key: str) -> str:
