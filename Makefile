@@ -12,8 +12,11 @@ REST := -c constraints.txt --no-build-isolation -e '.[all,dev]'
 SCHEDULES ?= 200
 SEED ?=
 
+# Options of `make soak`; `make soak ARGS=--help` lists them.
+ARGS ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults lint protos clean
+.PHONY: help setup demo test test-faults soak lint protos clean
 
 help: ## Show this list.
 	@echo "labelmill: make <target>"
@@ -52,6 +55,9 @@ test: lint ## Lint, then run every test.
 
 test-faults: setup ## Kill, stop and starve processes at random (SCHEDULES=200, SEED= reruns one).
 	@SCHEDULES=$(SCHEDULES) SEED=$(SEED) $(BIN)/python -m pytest tests/faults
+
+soak: setup ## Watch a worker's memory over a million texts, minutes (ARGS="--texts 200000").
+	@PYTHONPATH=tests $(BIN)/python -m soak.memory $(ARGS)
 
 lint: setup ## Check style, types, protos and generated stubs.
 	@$(BIN)/ruff check .

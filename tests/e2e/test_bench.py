@@ -26,6 +26,7 @@ ROW_KEYS = {
     "label_agreement",
     "batch_flips",
     "peak_share",
+    "padding_waste",
 }
 
 
@@ -61,6 +62,7 @@ def test_contenders_score_the_versions_own_test_split(demo: Demo, tmp_path: Path
         assert row["batch_flips"] == 0
     assert 0 < rows["onnx-int8"]["peak_share"] < 1
     assert rows["onnx-fp32"]["peak_share"] is None
+    assert rows["onnx-int8"]["padding_waste"] < rows["ort-fp32"]["padding_waste"] / 2
     assert rows["onnx-int8"]["file_bytes"] < rows["onnx-fp32"]["file_bytes"] / 2
     assert result["command"].startswith("labelmill bench offline --model reviews --limit 60 ")
     assert f" --html {page} " in result["command"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import redis
@@ -36,6 +36,21 @@ class WorkerInfo:
     loaded: list[str] = field(default_factory=list)
     #: Sentences about engines that fell back or failed their self-test.
     warnings: list[str] = field(default_factory=list)
+    #: Tokens of all texts scored since it started, and of their batches with padding.
+    tokens: int = 0
+    padded_tokens: int = 0
+
+    @property
+    def padding_waste(self) -> float | None:
+        """Share of the tokens computed that were padding; None before the first."""
+        return 1 - self.tokens / self.padded_tokens if self.padded_tokens else None
+
+    @classmethod
+    def read(cls, life: bytes) -> WorkerInfo:
+        """What `announce` wrote, by whatever release: fields unknown here are left out."""
+        said: dict[str, Any] = json.loads(life)
+        known = {part.name for part in fields(cls)}
+        return cls(**{name: value for name, value in said.items() if name in known})
 
 
 def announce(client: redis.Redis, info: WorkerInfo, keys: Keys) -> None:
@@ -77,4 +92,4 @@ async def living(client: redis.asyncio.Redis, keys: Keys) -> list[WorkerInfo]:
     if not names:
         return []
     lives = await typed.mget([keys.worker(name.decode()) for name in names])
-    return [WorkerInfo(**json.loads(life)) for life in lives if life is not None]
+    return [WorkerInfo.read(life) for life in lives if life is not None]

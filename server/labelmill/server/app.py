@@ -73,7 +73,7 @@ class Server:
         self._settings = settings
         self._stores = Stores(settings)
         self._monitor = Monitor(self._stores.health)
-        self._metrics = Metrics()
+        self._metrics = Metrics(lambda: self._monitor.view.workers)
         self._calls = CallInterceptor(self._metrics, self._monitor.check)
         self._health = Health(_SERVICES, needs_worker=_CLASSIFICATION)
         self._following = Following()

@@ -18,6 +18,8 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from servers import PATIENCE_S, ServerProcess, StandIn, refusal
 
 from labelmill.queue.embedded import EmbeddedServer
+from labelmill.queue.keys import Keys
+from labelmill.queue.presence import WorkerInfo, announce
 from labelmill.registry import Registry
 from labelmill.v1.classification_pb2 import ClassifyRequest, StreamClassifyRequest
 from labelmill.v1.classification_pb2_grpc import ClassificationServiceStub
@@ -215,6 +217,9 @@ def test_metrics_count_calls_by_method_and_code(
     free_port: Callable[[], int],
 ) -> None:
     port = free_port()
+    with redis.Redis.from_url(redis_url) as raw:
+        said = WorkerInfo("busy", [], [], 1, False, "h", 1, tokens=300, padded_tokens=320)
+        announce(raw, said, Keys())
     server = own_server(redis_url, registry.root, "--metrics-port", str(port)).ready()
     with server.channel() as channel:
         stub = ClassificationServiceStub(channel)
@@ -227,6 +232,8 @@ def test_metrics_count_calls_by_method_and_code(
         f'labelmill_server_calls_total{{code="INVALID_ARGUMENT",{method}}} 1.0',
         f"labelmill_server_call_seconds_count{{{method}}} 2.0",
         f"labelmill_server_active_calls{{{method}}} 0.0",
+        'labelmill_worker_tokens_total{worker="busy"} 300.0',
+        'labelmill_worker_padded_tokens_total{worker="busy"} 320.0',
     ]
     deadline = time.monotonic() + PATIENCE_S
     while True:

@@ -14,8 +14,10 @@ class Upper:
     """Labels a text by its first letter, in another way when it is alone."""
 
     file_bytes = 1
+    padding_waste: float | None = None
 
     def predict(self, texts: Sequence[str]) -> list[str]:
+        self.padding_waste = 0.25 if len(texts) > 1 else 0.0
         return [text[0].upper() if len(texts) > 1 else text[0] for text in texts]
 
 
@@ -60,6 +62,7 @@ def test_commands_are_answered_in_order(tmp_path: Path) -> None:
     assert alone["positions"] == [0, 1, 2]
     assert alone["labels"] == ["a", "b", "c"]
     assert end["labels"] == ["A", "B", "C"]
+    assert end["padding_waste"] == 0.25, "of the round, not of texts scored alone"
 
 
 def test_the_budget_ends_texts_alone_but_not_before_a_few(tmp_path: Path) -> None:

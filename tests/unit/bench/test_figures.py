@@ -17,6 +17,7 @@ def raw(name: str = "onnx-int8", **changes: object) -> Raw:
         "load_seconds": 1.5,
         "peak_bytes": 100,
         "file_bytes": 10,
+        "padding_waste": 0.25,
     }
     return Raw(**{**fields, **changes})  # type: ignore[arg-type]
 

@@ -125,10 +125,13 @@ class Worker:
         self._bulk.return_all()
         if self._training:
             self._training.loop.join(_FLUSH_S)
+        padding = self._compute.padding.total()
+        _log.info("scored %d tokens, %.1f%% padding", padding.tokens, 100 * padding.waste)
         presence.leave(self._redis, self._settings.worker_id, self._keys)
         self._redis.close()
 
     def _announce(self) -> None:
+        padding = self._compute.padding.total()
         info = presence.WorkerInfo(
             name=self._settings.worker_id,
             pools=self._settings.engines,
@@ -139,6 +142,8 @@ class Worker:
             pid=os.getpid(),
             loaded=self._models.names(),
             warnings=self._models.warnings(),
+            tokens=padding.tokens,
+            padded_tokens=padding.padded_tokens,
         )
         presence.announce(self._redis, info, self._keys)
 

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 
+from labelmill.worker.padding import PaddingCounter
 from labelmill.worker.scheduler import Scheduler
 from labelmill.worker.work import Batch, Part
 
@@ -28,6 +29,8 @@ class ComputeThreads:
 
     def __init__(self, scheduler: Scheduler, count: int) -> None:
         self._scheduler = scheduler
+        #: Of all batches scored.
+        self.padding = PaddingCounter()
         self._busy_since: dict[int, float] = {}
         self._threads = [
             threading.Thread(target=self._run, args=(index,), name=f"compute-{index}", daemon=True)
@@ -84,6 +87,7 @@ class ComputeThreads:
                     part.work.done(part.work, error)
             return
         ms = (time.perf_counter() - started) * 1000
+        self.padding.add([len(row) for row in rows])
         start = 0
         for part in batch.parts:
             end = start + len(part.rows)

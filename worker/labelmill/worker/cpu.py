@@ -7,53 +7,21 @@ import os
 import platform
 from pathlib import Path
 
+from labelmill.worker.cgroup import cpu_quota
+
 #: Instruction sets that decide how INT8 and bf16 behave, as /proc/cpuinfo names them.
 _NOTABLE = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 
 
 def usable_cores() -> int:
-    """Cores this process may keep busy: CPU affinity, bounded by the cgroup quota, at least 1."""
+    """Cores this process may keep busy: CPU affinity, bounded by the cgroup quota, at least 1.
+
+    Half a core counts as one: two threads on a quota of 1.5 score 44% more than one, at the price
+    of stalls when it is used up. Below, stalls are all they bring: see docs/performance.md.
+    """
     cores = len(os.sched_getaffinity(0))
-    quota = _cgroup_quota()
-    return max(1, min(cores, math.floor(quota)) if quota else cores)
-
-
-def _cgroup_quota() -> float | None:
-    """CPU time a second that the tightest enclosing cgroup grants, in cores; None without one."""
-    quotas = [quota for quota in (_cgroup_v2(), _cgroup_v1()) if quota]
-    return min(quotas, default=None)
-
-
-def _cgroup_v2() -> float | None:
-    root = Path("/sys/fs/cgroup")
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return None
-    own = next((line[3:] for line in lines if line.startswith("0::")), None)
-    if own is None:
-        return None
-    folder, quotas = root / own.lstrip("/"), []
-    for level in [folder, *folder.parents]:
-        try:
-            limit, period = (level / "cpu.max").read_text().split()
-        except (OSError, ValueError):
-            limit = "max"
-        if limit != "max":
-            quotas.append(int(limit) / int(period))
-        if level == root:
-            break
-    return min(quotas, default=None)
-
-
-def _cgroup_v1() -> float | None:
-    folder = Path("/sys/fs/cgroup/cpu")
-    try:
-        limit = int((folder / "cpu.cfs_quota_us").read_text())
-        period = int((folder / "cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return None
-    return limit / period if limit > 0 else None
+    quota = cpu_quota()
+    return max(1, min(cores, math.floor(quota + 0.5)) if quota else cores)
 
 
 def _cpuinfo(key: str) -> str:

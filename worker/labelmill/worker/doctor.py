@@ -149,6 +149,8 @@ def _workers(redis_url: str) -> Iterator[Check]:
         detail = f"{', '.join(worker.engines)}; {worker.threads} threads"
         if worker.loaded:
             detail += f"; loaded: {', '.join(worker.loaded)}"
+        if worker.padding_waste is not None:
+            detail += f"; {worker.padding_waste:.1%} of what it computed was padding"
         yield Check(f"worker {worker.name}", "ok", detail)
         for warning in worker.warnings:
             yield Check(f"worker {worker.name}", "warn", warning, "train the model on this CPU")

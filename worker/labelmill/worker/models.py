@@ -19,18 +19,11 @@ from labelmill.registry.manifest import (
 )
 from labelmill.worker.engines import Engine
 from labelmill.worker.engines.checked import open_checked
+from labelmill.worker.engines.cost import CostModel, measure
+from labelmill.worker.engines.cut import Limits
 from labelmill.worker.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
-
-#: Longest engine run of bulk work, in ms, so that an online text need not wait longer.
-BULK_BATCH_MS = 25.0
-
-#: Bounds of a batch, in padded tokens; see engines/batches.py for the upper one.
-_MIN_BATCH_TOKENS, _MAX_BATCH_TOKENS = 64, 512
-
-#: Rows and tokens of the run that measures speed at load.
-_PROBE_ROWS, _PROBE_LENGTH, _PROBE_RUNS = 8, 32, 3
 
 
 @dataclass
@@ -40,8 +33,8 @@ class LoadedModel:
     manifest: Manifest
     tokenizer: Tokenizer
     engine: Engine
-    #: Padded tokens of a bulk batch that runs for at most BULK_BATCH_MS.
-    batch_tokens: int
+    #: What a batch costs on this machine.
+    cost: CostModel
     #: Why another engine serves than the one asked for; empty when the right one does.
     warning: str = ""
 
@@ -49,6 +42,11 @@ class LoadedModel:
     def name(self) -> str:
         """E.g. ``reviews@3 onnx-int8``."""
         return f"{self.manifest.model}@{self.manifest.version} {self.engine.name}"
+
+    @property
+    def limits(self) -> Limits:
+        """Of every batch."""
+        return Limits(self.engine.max_batch_tokens)
 
 
 class ModelCache:
@@ -112,10 +110,10 @@ class ModelCache:
                 "serves instead"
             )
         tokenizer = Tokenizer(folder / TOKENIZER_FILE, manifest.max_length)
-        budget = _batch_tokens(opened, manifest)
-        loaded = LoadedModel(manifest, tokenizer, opened, budget, warning)
+        cost = measure(opened, manifest.max_length, manifest.pad_token_id)
+        loaded = LoadedModel(manifest, tokenizer, opened, cost, warning)
         seconds = time.perf_counter() - started
-        _log.info("loaded %s in %.2f s, %d padded tokens a batch", loaded.name, seconds, budget)
+        _log.info("loaded %s in %.2f s: %s", loaded.name, seconds, cost)
         return loaded
 
     def names(self) -> list[str]:
@@ -138,16 +136,3 @@ def _files(manifest: Manifest, engine: str) -> list[str]:
         wanted.append(ONNX_FP32_FILE if engine == "onnx-fp32" else ONNX_INT8_FILE)
     # What the version never had is for opening the engine to refuse.
     return [name for name in wanted if name in manifest.artifacts]
-
-
-def _batch_tokens(engine: Engine, manifest: Manifest) -> int:
-    """Padded tokens that take about BULK_BATCH_MS, from a short measurement."""
-    length = min(_PROBE_LENGTH, manifest.max_length)
-    batch = [[manifest.pad_token_id] * length] * _PROBE_ROWS
-    times_ms = []
-    for _ in range(_PROBE_RUNS):
-        started = time.perf_counter()
-        engine.infer(batch)
-        times_ms.append((time.perf_counter() - started) * 1000)
-    tokens = int(BULK_BATCH_MS / min(times_ms) * _PROBE_ROWS * length)
-    return max(_MIN_BATCH_TOKENS, min(_MAX_BATCH_TOKENS, tokens))

@@ -30,6 +30,8 @@ class Raw:
     load_seconds: float
     peak_bytes: int
     file_bytes: int
+    #: Share of the padded tokens of the last round that were padding; None where not known.
+    padding_waste: float | None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Figures:
     load_seconds: float
     peak_memory_bytes: int
     file_bytes: int
+    #: Share of the tokens computed in a round that were padding; None where it is not known.
+    padding_waste: float | None
 
     def to_json(self) -> dict[str, Any]:
         """As `bench --json` prints it."""
@@ -115,6 +119,7 @@ def figures(raw: Raw, run: Run, reference: Raw | None) -> Figures:
         load_seconds=raw.load_seconds,
         peak_memory_bytes=raw.peak_bytes,
         file_bytes=raw.file_bytes,
+        padding_waste=raw.padding_waste,
     )
 
 

@@ -237,6 +237,7 @@ class _Comparison:
                     load_seconds=contender.load_seconds,
                     peak_bytes=end["peak_bytes"],
                     file_bytes=contender.ready["file_bytes"],
+                    padding_waste=end["padding_waste"],
                 )
             )
         # A ceiling is the most the machine ever did, not what it usually does.

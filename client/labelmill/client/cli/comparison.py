@@ -64,7 +64,9 @@ def _answers(result: dict[str, Any]) -> Table:
 
 
 def _resources(result: dict[str, Any]) -> Table:
-    table = output.table("contender", ">rounds, texts/s", ">load s", ">memory MiB", ">file MiB")
+    table = output.table(
+        "contender", ">rounds, texts/s", ">load s", ">memory MiB", ">file MiB", ">padding"
+    )
     for row in _rows(result):
         slowest, fastest = row["texts_per_second_min"], row["texts_per_second_max"]
         table.add_row(
@@ -73,6 +75,7 @@ def _resources(result: dict[str, Any]) -> Table:
             f"{row['load_seconds']:.1f}",
             f"{row['peak_memory_bytes'] / _MIB:,.0f}",
             f"{row['file_bytes'] / _MIB:,.0f}",
+            _percent(row["padding_waste"]),
         )
     return table
 
@@ -84,7 +87,7 @@ def _footnotes(result: dict[str, Any]) -> Iterator[str]:
         f"texts: {result['source']}. texts/s is the median of {result['rounds']} rounds, text in "
         "to label out; p50 and p99 are of one text alone; agree: with the labels of "
         f"{result['reference'] or 'nobody'}; flips: labels that change when a text is scored alone "
-        "instead of in a batch."
+        "instead of in a batch; padding: share of the tokens computed that no text has."
     )
     if result["ceiling_macs_per_second"]:
         yield (

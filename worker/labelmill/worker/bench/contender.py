@@ -6,7 +6,7 @@ Speaks JSON lines. After loading it says ``{"ready": ...}``, then answers each c
     {"do": "take", "count": n}               → {"indices"}            the texts of later rounds
     {"do": "round"}                          → {"seconds"}            text in, label out
     {"do": "alone", "budget_s", "most"}      → {"positions", "labels", "milliseconds"}
-    {"do": "finish"}                         → {"labels", "peak_bytes"}
+    {"do": "finish"}                         → {"labels", "peak_bytes", "padding_waste"}
 
 An error that is labelmill's own is ``{"error": {"reason", "message"}}``, and the process ends.
 """
@@ -47,6 +47,7 @@ class Contender:
         self._order = sorted(range(len(job.texts)), key=lambda index: job.token_counts[index])
         self._texts = job.texts
         self._labels: list[str] = []
+        self._padding_waste: float | None = None
 
     def probe(self) -> dict[str, Any]:
         """Scores a few texts twice; the second time counts."""
@@ -63,6 +64,7 @@ class Contender:
     def round(self) -> dict[str, Any]:
         """Scores every text taken."""
         self._labels, seconds = self._timed(self._texts)
+        self._padding_waste = self._predictor.padding_waste
         return {"seconds": seconds}
 
     def alone(self, budget_s: float, most: int) -> dict[str, Any]:
@@ -83,9 +85,12 @@ class Contender:
         return {"positions": positions, "labels": labels, "milliseconds": milliseconds}
 
     def finish(self) -> dict[str, Any]:
-        """Labels of the last round, and the most memory the process held."""
-        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return {"labels": self._labels, "peak_bytes": peak_bytes}
+        """Labels and padding of the last round, and the most memory the process held."""
+        return {
+            "labels": self._labels,
+            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "padding_waste": self._padding_waste,
+        }
 
     def _timed(self, texts: list[str]) -> tuple[list[str], float]:
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""labelmill's own engines: batches of similar length by padded tokens, shared by threads."""
+"""labelmill's own engines: batches of least predicted time, shared by threads."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from labelmill.registry.manifest import TOKENIZER_FILE, TORCH_DIR
 from labelmill.worker.bench.job import Job
 from labelmill.worker.bench.predictor import label_names
 from labelmill.worker.engines.base import open_engine
-from labelmill.worker.engines.batches import run
+from labelmill.worker.engines.batches import run_batches
+from labelmill.worker.engines.cost import measure
+from labelmill.worker.engines.cut import Limits, cut
 from labelmill.worker.engines.onnx import FILES
+from labelmill.worker.padding import Padding
 from labelmill.worker.tokenizer import Tokenizer
 
 
@@ -32,14 +35,22 @@ class EnginePredictor:
             folder, self._manifest, name, threads=job.threads if inside else 1
         )
         self._tokenizer = Tokenizer(folder / TOKENIZER_FILE, self._manifest.max_length)
+        self._cost = measure(self._engine, self._manifest.max_length, self._manifest.pad_token_id)
+        self._limits = Limits(self._engine.max_batch_tokens)
         file = TORCH_DIR + "/model.safetensors" if inside else FILES.get(name, FILES["onnx-int8"])
         self.file_bytes = (folder / file).stat().st_size
+        self.padding_waste: float | None = None
 
     def predict(self, texts: Sequence[str]) -> list[str]:
         """See `Predictor.predict`."""
         ids = [tokens.ids for tokens in self._tokenizer.encode(texts)]
-        callers = 1 if len(ids) == 1 else self._callers
-        return label_names(run(self._engine, ids, callers), self._manifest)
+        lengths = [len(row) for row in ids]
+        batches = cut(lengths, self._cost, self._limits, self._callers)
+        padding = Padding.of([lengths[row] for row in batch] for batch in batches)
+        self.padding_waste = padding.waste
+        callers = 1 if len(batches) == 1 else self._callers
+        logits = run_batches(self._engine, ids, batches, callers)
+        return label_names(logits, self._manifest)
 
 
 def open_predictor(name: str, job: Job) -> EnginePredictor:

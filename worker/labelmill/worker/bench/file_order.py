@@ -11,6 +11,7 @@ from labelmill.registry.manifest import TOKENIZER_FILE
 from labelmill.worker.bench.job import DYNAMIC_INT8_FILE, PLAIN_FILE, Job
 from labelmill.worker.bench.predictor import FILE_ORDER_ROWS, label_names
 from labelmill.worker.engines.base import pad
+from labelmill.worker.padding import Padding
 from labelmill.worker.tokenizer import Tokenizer
 
 
@@ -33,15 +34,18 @@ class FileOrderPredictor:
         )
         self._tokenizer = Tokenizer(folder / TOKENIZER_FILE, self._manifest.max_length)
         self.file_bytes = file.stat().st_size
+        self.padding_waste: float | None = None
 
     def predict(self, texts: Sequence[str]) -> list[str]:
         """See `Predictor.predict`."""
-        parts = []
+        parts, lengths = [], []
         for start in range(0, len(texts), FILE_ORDER_ROWS):
             tokens = self._tokenizer.encode(texts[start : start + FILE_ORDER_ROWS])
             input_ids, mask = pad([row.ids for row in tokens], self._manifest.pad_token_id)
             feed = {"input_ids": input_ids, "attention_mask": mask}
             parts.append(self._session.run(["logits"], feed)[0])
+            lengths.append([len(row.ids) for row in tokens])
+        self.padding_waste = Padding.of(lengths).waste
         return label_names(np.concatenate(parts), self._manifest)
 
 

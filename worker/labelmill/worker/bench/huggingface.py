@@ -45,6 +45,7 @@ class PipelinePredictor:
         self._manifest = job.manifest()
         folder = job.version_folder / TORCH_DIR
         self.file_bytes = (folder / "model.safetensors").stat().st_size
+        self.padding_waste: float | None = None
         model = load_model(folder, _DTYPES[name])
         model.config.id2label = dict(enumerate(self._manifest.labels))
         self._pipeline = pipeline(

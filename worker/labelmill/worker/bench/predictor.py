@@ -25,6 +25,10 @@ class Predictor(Protocol):
     #: Size of the weights it reads.
     file_bytes: int
 
+    #: Share of the padded tokens of the last `predict` that were padding; None where it is not
+    #: known.
+    padding_waste: float | None
+
     def predict(self, texts: Sequence[str]) -> list[str]:
         """The label of each text, in order; ``a|b`` for multi-label versions."""
         ...

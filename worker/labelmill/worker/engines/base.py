@@ -21,6 +21,10 @@ class Engine(Protocol):
     #: Concrete name, e.g. ``onnx-int8``.
     name: str
 
+    #: Most padded tokens of a batch, rows times the longest row: more would be slower a token,
+    #: or not fit the memory.
+    max_batch_tokens: int
+
     def infer(self, token_ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Logits of a batch.
 

@@ -34,6 +34,8 @@ class TorchEngine:
         pad_token_id: fills rows that are shorter than the batch's longest.
     """
 
+    max_batch_tokens = 512
+
     def __init__(self, model: Any, name: str, pad_token_id: int) -> None:
         self.name = name
         self._model = model.eval()
