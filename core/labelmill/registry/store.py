@@ -26,6 +26,9 @@ from labelmill.registry.manifest import MANIFEST_FILE, Artifact, Description, Ma
 #: Bytes read at a time when hashing.
 _BLOCK = 1 << 20
 
+#: How names of staging folders begin.
+_STAGING = ".staging-"
+
 #: A staging folder older than this many seconds was left by a crash.
 _STALE_STAGING_S = 24 * 3600
 
@@ -157,13 +160,23 @@ class Registry:
                 )
         return manifest
 
+    def discard(self, model: str, run: str) -> None:
+        """Removes what `run` staged and, being killed, could not remove itself."""
+        for path in (self._models / check_model_name(model)).glob(f"{_STAGING}{run}-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
     @contextmanager
-    def stage(self, model: str) -> Iterator[Staging]:
-        """A folder for a new version of `model`; it is removed unless published."""
+    def stage(self, model: str, run: str = "") -> Iterator[Staging]:
+        """A folder for a new version of `model`; it is removed unless published.
+
+        Args:
+            model: its name.
+            run: who fills the folder, for `discard`.
+        """
         versions_dir = self._models / check_model_name(model)
         versions_dir.mkdir(parents=True, exist_ok=True)
         _remove_stale(versions_dir)
-        path = versions_dir / f".staging-{uuid.uuid4().hex}"
+        path = versions_dir / f"{_STAGING}{run}-{uuid.uuid4().hex}"
         path.mkdir()
         staging = Staging(path, model, versions_dir)
         try:
@@ -203,7 +216,7 @@ def _sync_tree(folder: Path) -> None:
 
 def _remove_stale(versions_dir: Path) -> None:
     oldest = datetime.now(UTC).timestamp() - _STALE_STAGING_S
-    for path in versions_dir.glob(".staging-*"):
+    for path in versions_dir.glob(f"{_STAGING}*"):
         # Another process may publish it at this moment.
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < oldest:

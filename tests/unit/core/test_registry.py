@@ -125,3 +125,12 @@ def test_a_version_whose_gate_is_no_number_can_be_read_back(registry: Registry) 
 def test_a_gate_with_no_number_does_not_pass() -> None:
     assert not Gate(name="g", value=float("nan"), limit=0.99, at_least=True).passed
     assert not Gate(name="g", value=float("nan"), limit=0.99, at_least=False).passed
+
+
+def test_what_a_killed_run_staged_is_discarded_by_its_name(tmp_path: Path) -> None:
+    registry = Registry(tmp_path)
+    with registry.stage("m", "job-1") as killed, registry.stage("m", "job-11") as alive:
+        (killed.path / "half").write_bytes(b"written")
+        registry.discard("m", "job-1")
+        assert not killed.path.exists()
+        assert alive.path.exists()

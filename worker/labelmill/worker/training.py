@@ -25,6 +25,7 @@ from google.protobuf.json_format import MessageToDict
 
 from labelmill.queue import aliases
 from labelmill.queue.training import MAX_ATTEMPTS, TrainingLeases, TrainingRecord
+from labelmill.registry import Registry
 from labelmill.v1.training_pb2 import TrainingEvent
 from labelmill.worker.loops import RedisLoop, persist
 
@@ -171,6 +172,9 @@ class TrainingSupervisor:
         code: int,
         work_dir: Path,
     ) -> None:
+        if child.stopped_as != "stale":
+            # Whoever has the lease now may be staging under the same name.
+            Registry(self._registry).discard(record.model, record.id)
         if "result" in last:
             version = int(last["result"]["version"])
             if record.alias:

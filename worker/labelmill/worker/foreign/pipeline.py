@@ -116,7 +116,7 @@ class _Run:
         request = self._request
         with self._timed("total"), self._timed("validate"):
             source, normal, chosen = self._validate()
-        with self._registry.stage(request.model) as staging:
+        with self._registry.stage(request.model, self._work_dir.name) as staging:
             with self._timed("total"):
                 with self._timed("export"):
                     exported = self._export(source, normal, chosen, staging.path)

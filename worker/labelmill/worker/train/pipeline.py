@@ -94,7 +94,7 @@ class _Run:
             folder = run_folder(self._work_dir, meta.id, prepared.hyper)
             with self._timed("fine-tune"):
                 fine_tuned = self._fine_tune(prepared, folder)
-        with self._registry.stage(self._model) as staging:
+        with self._registry.stage(self._model, self._work_dir.name) as staging:
             with self._timed("total"):
                 gate_texts = choose_gate_texts(prepared.split, prepared.hyper.seed)
                 with self._timed("export"):
