@@ -20,6 +20,7 @@ from labelmill.settings import WorkerSettings
 from labelmill.worker.bulk import BulkIntake
 from labelmill.worker.compute import ComputeThreads
 from labelmill.worker.cpu import has_bf16, usable_cores
+from labelmill.worker.engines.base import missing_library
 from labelmill.worker.finisher import Finisher
 from labelmill.worker.loops import RedisLoop
 from labelmill.worker.models import ModelCache
@@ -43,7 +44,7 @@ class Worker:
     """One worker; `start`, then `drain`.
 
     Raises:
-        InvalidArgumentError: an engine family that does not exist.
+        InvalidArgumentError: an engine family that does not exist, or whose library does not.
         QueueUnfitError: Redis would lose accepted work.
         RedisError: Redis does not answer.
     """
@@ -56,6 +57,8 @@ class Worker:
                 raise InvalidArgumentError.at(
                     "engines", f"{engine!r} is none of {', '.join(sorted(families))}"
                 )
+            if missing := missing_library(engine):
+                raise InvalidArgumentError.at("engines", missing)
         self._redis = connect(settings.redis_url)
         info = self._redis.info()
         assert isinstance(info, dict)

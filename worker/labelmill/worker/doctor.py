@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +33,7 @@ from labelmill.registry import Manifest, Registry
 from labelmill.registry.manifest import GOLDEN_FILE
 from labelmill.worker import cpu
 from labelmill.worker.bench.host import libraries
-from labelmill.worker.engines.base import open_engine
+from labelmill.worker.engines.base import missing_library, open_engine
 from labelmill.worker.engines.golden import self_test
 
 #: Share of Redis maxmemory from which new texts are refused; see ServerSettings.memory_fraction.
@@ -83,9 +82,9 @@ def machine() -> Iterator[Check]:
 
 def _engines() -> list[str]:
     names = ["onnx-int8", "onnx-fp32"]
-    if find_spec("torch") and find_spec("transformers"):
+    if not missing_library("torch"):
         names += ["torch-fp32", *(["torch-bf16"] if cpu.has_bf16() else [])]
-    if find_spec("openvino") and find_spec("labelmill.worker.engines.openvino"):
+    if not missing_library("openvino"):
         names.append("openvino-int8")
     return names
 

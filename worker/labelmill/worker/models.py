@@ -55,7 +55,7 @@ class ModelCache:
     Args:
         registry: where versions lie.
         limit: versions kept; one more goes once nothing under way uses it.
-        threads: threads one engine call may use; above 1 only for torch, which has one queue.
+        threads: threads that call an engine at once.
     """
 
     def __init__(self, registry: Registry, *, limit: int, threads: int) -> None:
@@ -100,8 +100,7 @@ class ModelCache:
         manifest = self._registry.manifest(model, version)
         self._registry.verify(model, version, only=_files(manifest, engine))
         folder = self._registry.path(model, version)
-        threads = self._threads if engine_family(engine) == "torch" else 1
-        opened, _ = open_checked(folder, manifest, engine, threads)
+        opened, _ = open_checked(folder, manifest, engine, self._threads)
         warning = ""
         if opened.name != engine:
             self._registry.verify(model, version, only=_files(manifest, opened.name))

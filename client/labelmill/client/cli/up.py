@@ -107,7 +107,8 @@ def _families(engines: str) -> tuple[str, ...]:
 
 
 def _installed_families() -> tuple[str, ...]:
-    return ("onnx", "torch") if find_spec("torch") and find_spec("transformers") else ("onnx",)
+    torch = ("torch",) if find_spec("torch") and find_spec("transformers") else ()
+    return ("onnx", *torch, *(("openvino",) if find_spec("openvino") else ()))
 
 
 def _announce(ready: Ready, stack: LocalStack, as_json: bool) -> None:

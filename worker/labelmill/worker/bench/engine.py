@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from labelmill.names import engine_family
-from labelmill.registry.manifest import TOKENIZER_FILE, TORCH_DIR
+from labelmill.registry.manifest import ONNX_INT8_FILE, TOKENIZER_FILE, TORCH_DIR
 from labelmill.worker.bench.job import Job
 from labelmill.worker.bench.predictor import label_names
 from labelmill.worker.engines.base import open_engine
@@ -28,16 +28,13 @@ class EnginePredictor:
     def __init__(self, name: str, job: Job) -> None:
         folder = job.version_folder
         self._manifest = job.manifest()
-        # torch parallelizes inside a call; the others run one single-threaded call a thread.
-        inside = engine_family(name) == "torch"
-        self._callers = 1 if inside else job.threads
-        self._engine = open_engine(
-            folder, self._manifest, name, threads=job.threads if inside else 1
-        )
+        self._threads = job.threads
+        self._engine = open_engine(folder, self._manifest, name, threads=job.threads)
         self._tokenizer = Tokenizer(folder / TOKENIZER_FILE, self._manifest.max_length)
         self._cost = measure(self._engine, self._manifest.max_length, self._manifest.pad_token_id)
         self._limits = Limits(self._engine.max_batch_tokens)
-        file = TORCH_DIR + "/model.safetensors" if inside else FILES.get(name, FILES["onnx-int8"])
+        is_torch = engine_family(name) == "torch"
+        file = TORCH_DIR + "/model.safetensors" if is_torch else FILES.get(name, ONNX_INT8_FILE)
         self.file_bytes = (folder / file).stat().st_size
         self.padding_waste: float | None = None
 
@@ -45,11 +42,11 @@ class EnginePredictor:
         """See `Predictor.predict`."""
         ids = [tokens.ids for tokens in self._tokenizer.encode(texts)]
         lengths = [len(row) for row in ids]
-        batches = cut(lengths, self._cost, self._limits, self._callers)
+        batches = cut(lengths, self._cost, self._limits, self._threads)
         padding = Padding.of([lengths[row] for row in batch] for batch in batches)
         self.padding_waste = padding.waste
-        callers = 1 if len(batches) == 1 else self._callers
-        logits = run_batches(self._engine, ids, batches, callers)
+        threads = 1 if len(batches) == 1 else self._threads
+        logits = run_batches(self._engine, ids, batches, threads)
         return label_names(logits, self._manifest)
 
 

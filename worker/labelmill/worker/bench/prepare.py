@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from labelmill.worker.bench import host
 from labelmill.worker.bench.job import Job
 from labelmill.worker.bench.texts import Texts, limited, read_file, read_test_split
 from labelmill.worker.bench.weights import macs_per_token
+from labelmill.worker.engines.base import missing_library
 from labelmill.worker.tokenizer import Tokenizer
 
 #: Name of the job's file in the run's folder.
@@ -108,10 +108,10 @@ def unavailable(manifest: Manifest) -> dict[str, str]:
     for name in ("onnx-int8", "onnx-fp32"):
         if name not in manifest.engines:
             reasons[name] = f"the version has only {', '.join(manifest.engines)}"
-    if find_spec("labelmill.worker.engines.openvino") is None:
-        reasons["openvino-int8"] = "this release has no such engine"
-    elif "onnx-int8" not in manifest.engines:
+    if "onnx-int8" not in manifest.engines:
         reasons["openvino-int8"] = "the version has no INT8 file"
+    elif missing := missing_library("openvino"):
+        reasons["openvino-int8"] = missing
     if not cpu.has_bf16():
         reasons |= dict.fromkeys(
             ("hf-pipeline-bf16", "torch-bf16"), "this CPU has neither AVX512_BF16 nor AMX"

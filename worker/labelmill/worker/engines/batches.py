@@ -8,14 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from labelmill.worker.engines.base import Engine
-
-#: Padded tokens (rows times the longest row) of one batch. Activations of 256 to 1,024 tokens
-#: stay in a core's L2 cache; bigger batches are 10 to 30% slower a token.
-MAX_PADDED_TOKENS = 512
+from labelmill.worker.engines.base import CPU_BATCH_TOKENS, Engine
 
 
-def plan(lengths: Sequence[int], max_padded_tokens: int = MAX_PADDED_TOKENS) -> list[list[int]]:
+def plan(lengths: Sequence[int], max_padded_tokens: int = CPU_BATCH_TOKENS) -> list[list[int]]:
     """Cuts rows into batches of similar length.
 
     Args:
@@ -41,12 +37,12 @@ def run(
     engine: Engine,
     token_ids: Sequence[Sequence[int]],
     threads: int = 1,
-    max_padded_tokens: int = MAX_PADDED_TOKENS,
+    max_padded_tokens: int = CPU_BATCH_TOKENS,
 ) -> NDArray[np.float32]:
     """Scores all rows, in batches of `plan` shared by `threads` threads.
 
     Args:
-        engine: opened with ``threads=1`` when several threads are asked for here.
+        engine: opened for as many threads as are asked for here.
         token_ids: one row a text, at least one, special tokens included.
         threads: Python threads that call the engine.
         max_padded_tokens: see `plan`.

@@ -27,7 +27,7 @@ def open_checked(
         folder: the version's folder, its checksums verified by the caller.
         manifest: the version's manifest.
         name: concrete name, e.g. ``onnx-int8``.
-        threads: threads one `infer` call may use.
+        threads: threads that call `infer` at once.
 
     Returns:
         The engine, whose `name` is the fallback's where INT8 failed, and its self-test.

@@ -24,6 +24,10 @@ from labelmill.worker.engines.base import Engine
 #: docs/decisions/0008-self-test-by-quantization-noise.md.
 INT8_DRIFT = 0.5
 
+#: The same under OpenVINO, whose rounding measured 0.34 to 0.48: it differs from the recorded one
+#: in every layer. See docs/decisions/0016-openvino.md.
+OPENVINO_DRIFT = 0.9
+
 #: Drift that passes for every engine, as a share of the spread of the recorded logits.
 FLOOR_DRIFT = 0.002
 
@@ -102,7 +106,8 @@ def _allowed_rms(name: str, golden: Golden, recorded: NDArray[np.float32]) -> fl
         return BF16_DRIFT * spread
     if name.endswith("-int8"):
         noise = _rms(recorded - golden.fp32_logits)
-        return max(INT8_DRIFT * noise, FLOOR_DRIFT * spread)
+        share = OPENVINO_DRIFT if name == "openvino-int8" else INT8_DRIFT
+        return max(share * noise, FLOOR_DRIFT * spread)
     return FLOOR_DRIFT * spread
 
 

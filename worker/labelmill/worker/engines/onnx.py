@@ -17,7 +17,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from labelmill.errors import ArtifactCorruptError, EngineUnavailableError, InternalError
 from labelmill.registry import Manifest
 from labelmill.registry.manifest import ONNX_FP32_FILE, ONNX_INT8_FILE
-from labelmill.worker.engines.base import pad
+from labelmill.worker.engines.base import CPU_BATCH_TOKENS, pad
 
 #: Concrete engine → its file within a version's folder.
 FILES = {"onnx-int8": ONNX_INT8_FILE, "onnx-fp32": ONNX_FP32_FILE}
@@ -49,23 +49,20 @@ class OnnxEngine:
         file: the ONNX file, with inputs input_ids and attention_mask and the output logits.
         name: concrete name, e.g. ``onnx-int8``.
         pad_token_id: fills rows that are shorter than the batch's longest.
-        threads: threads one `infer` call may use.
 
     Raises:
         ArtifactCorruptError: the file is missing or no ONNX model of ours.
         EngineUnavailableError: this ONNX Runtime cannot run it.
     """
 
-    #: Activations of 256 to 1,024 tokens stay in a core's L2 cache; bigger batches are 10 to 30%
-    #: slower a token.
-    max_batch_tokens = 512
+    max_batch_tokens = CPU_BATCH_TOKENS
 
-    def __init__(self, file: Path, name: str, pad_token_id: int, threads: int = 1) -> None:
+    def __init__(self, file: Path, name: str, pad_token_id: int) -> None:
         self.name = name
         self._pad_token_id = pad_token_id
         try:
             self._session = onnxruntime.InferenceSession(
-                str(file), session_options(threads), providers=["CPUExecutionProvider"]
+                str(file), session_options(1), providers=["CPUExecutionProvider"]
             )
         except _CORRUPT as error:
             raise ArtifactCorruptError(
@@ -117,6 +114,6 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     return options
 
 
-def open_engine(folder: Path, manifest: Manifest, name: str, threads: int) -> OnnxEngine:
+def open_engine(folder: Path, manifest: Manifest, name: str, _threads: int) -> OnnxEngine:
     """Opens `name` on a version, see `labelmill.worker.engines.open_engine`."""
-    return OnnxEngine(folder / FILES[name], name, manifest.pad_token_id, threads)
+    return OnnxEngine(folder / FILES[name], name, manifest.pad_token_id)

@@ -95,10 +95,10 @@ def _corrupt(folder: Path, problem: str) -> ArtifactCorruptError:
     )
 
 
-def open_engine(folder: Path, manifest: Manifest, name: str, threads: int) -> TorchEngine:
+def open_engine(folder: Path, manifest: Manifest, name: str, _threads: int) -> TorchEngine:
     """Opens `name` on a version, see `labelmill.worker.engines.open_engine`.
 
-    `threads` sets PyTorch's threads of the whole process.
+    Sets PyTorch's threads of the whole process to one a call.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "torch-bf16" and not _runs_bf16(device):
@@ -106,7 +106,7 @@ def open_engine(folder: Path, manifest: Manifest, name: str, threads: int) -> To
             "torch-bf16 needs a CUDA GPU with bf16, or a CPU with AVX512_BF16 or AMX; this "
             f"machine is {cpu.cpu_name()}; use torch-fp32"
         )
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     model = load_model(folder / TORCH_DIR, _DTYPES[name]).to(device)
     return TorchEngine(model, name, manifest.pad_token_id)
 

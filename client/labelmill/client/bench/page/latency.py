@@ -41,8 +41,7 @@ def latency(run: Run) -> Markup | None:
             strips, rows, title="milliseconds", label="Milliseconds of one text alone, each way"
         ),
         f"Batches of one, {each}in a pass of its own after the rounds; percentiles by nearest "
-        "rank. labelmill's ONNX and OpenVINO engines use one thread for one text, the others all "
-        "of theirs.",
+        "rank. labelmill's engines use one thread for one text, the others all of theirs.",
     )
 
 
