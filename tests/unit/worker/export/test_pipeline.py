@@ -12,7 +12,7 @@ from labelmill.errors import ArtifactCorruptError, GateFailedError, InvalidArgum
 from labelmill.worker.engines import batches
 from labelmill.worker.engines.golden import self_test
 from labelmill.worker.engines.onnx import OnnxEngine
-from labelmill.worker.export import pipeline
+from labelmill.worker.export import attempts, pipeline
 from labelmill.worker.export.pipeline import ExportRequest, export_version
 
 ROWS = make_rows(300)
@@ -107,6 +107,43 @@ def test_int8_that_fails_a_gate_is_not_published(small, tmp_path):
     assert result.int8_logits is None
     assert not (request.folder / "model.int8.onnx").exists()
     assert json.loads((request.folder / "golden.json").read_text())["int8_logits"] is None
+
+
+def test_a_file_that_is_too_large_is_not_made_larger_still(small, tmp_path):
+    result = export_version(make_request(small, tmp_path / "version"), be_silent)
+
+    (tried,) = result.details["int8_tried"]
+    assert tried["failed"] == ["int8.size_ratio"]
+
+
+def test_a_recipe_that_fails_gives_way_to_a_slower_one(published, tmp_path, monkeypatch):
+    """The first recipe's model is put out of order; the second is published and both are told."""
+    request, _, _ = published
+
+    class Clumsy(OnnxEngine):
+        made = 0
+
+        def __init__(self, *args):
+            super().__init__(*args)
+            Clumsy.made += 1
+            self.wrong = Clumsy.made == 1
+
+        def infer(self, token_ids):
+            return super().infer(token_ids) * (-1 if self.wrong else 1)
+
+    monkeypatch.setattr(attempts, "OnnxEngine", Clumsy)
+    folder = tmp_path / "version"
+    folder.mkdir()
+    again = dataclasses.replace(request, folder=folder)
+
+    result = export_version(again, be_silent)
+
+    first, second = result.details["int8_tried"]
+    assert "int8.label_agreement" in first["failed"]
+    assert second == {**second, "recipe": "smoothing and outliers", "failed": []}
+    assert result.int8 is not None
+    assert result.int8["recipe"] == "smoothing and outliers"
+    assert all(gate.passed for gate in result.gates)
 
 
 def test_an_export_that_decides_otherwise_is_refused(small, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 
 from labelmill.errors import GateFailedError, InvalidArgumentError
-from labelmill.registry import Gate
 from labelmill.registry.manifest import (
     GOLDEN_FILE,
     ONNX_FP32_FILE,
@@ -30,9 +29,9 @@ from labelmill.worker.engines import batches
 from labelmill.worker.engines.onnx import OnnxEngine
 from labelmill.worker.engines.torch import TorchEngine, load_model
 from labelmill.worker.export import gates, golden
+from labelmill.worker.export.attempts import Attempt, attempts
 from labelmill.worker.export.graph import OPSET, export_graph
 from labelmill.worker.export.quantize import Quantizer
-from labelmill.worker.export.recipe import RECIPES, Recipe
 from labelmill.worker.export.request import ExportRequest, ExportResult, Notify
 from labelmill.worker.export.trial import Trial
 from labelmill.worker.tokenizer import Tokenizer
@@ -82,58 +81,55 @@ def export_version(request: ExportRequest, notify: Notify) -> ExportResult:
     if failed := gates.failures(proven):
         raise GateFailedError(f"the exported ONNX model is not the PyTorch model: {failed}")
 
-    int8_logits, recipe, tried = None, None, []
     calibration = [tokens.ids for tokens in tokenizer.encode(request.calibration_texts)]
     notify("quantize", f"searching INT8 ranges for {classifier.config.model_type}")
     with _timed(seconds, "calibrate"):
         quantizer = Quantizer(folder / ONNX_FP32_FILE, calibration, threads)
-    for candidate in RECIPES:
-        with _timed(seconds, "quantize"):
-            quantized, details = quantizer.quantize(candidate)
-            ir.save(quantized, folder / ONNX_INT8_FILE)
-        sizes = {name: (folder / name).stat().st_size for name in (ONNX_FP32_FILE, ONNX_INT8_FILE)}
-        notify("gates", f"comparing INT8 with fp32 on {len(trial.token_ids)} texts")
-        with _timed(seconds, "int8_gates"):
-            int8 = OnnxEngine(folder / ONNX_INT8_FILE, "onnx-int8", pad_token_id)
-            logits, invariance = trial.run(int8, len(trial.token_ids))
-            int8.close()
-            ratio = sizes[ONNX_INT8_FILE] / sizes[ONNX_FP32_FILE]
-            int8_proven = gates.int8_gates(trial, fp32_logits, logits, invariance, ratio)
-        tried.append(_attempt(candidate, int8_proven, logits - fp32_logits))
-        failed = gates.failures(int8_proven)
-        if not failed:
-            int8_logits, recipe = logits, details
-            break
-        notify("quantize", f"INT8 by {candidate.name!r} is not good enough: {failed}")
-    proven += int8_proven
-    if recipe is None:
+    fp32_bytes = (folder / ONNX_FP32_FILE).stat().st_size
+    with _timed(seconds, "int8"):
+        tried = list(
+            attempts(
+                quantizer,
+                trial,
+                fp32_logits,
+                folder / ONNX_INT8_FILE,
+                fp32_bytes,
+                pad_token_id,
+                notify,
+            )
+        )
+    published = tried[-1].passed
+    # Where none passed, the first is the one that costs nothing.
+    int8 = tried[-1] if published else tried[0]
+    proven += int8.gates
+    if not published:
         (folder / ONNX_INT8_FILE).unlink()
-        notify("gates", f"INT8 is not published, fp32 is: {failed}")
+        notify("gates", f"INT8 is not published, fp32 is: {gates.failures(int8.gates)}")
 
     golden.write(
         folder / GOLDEN_FILE,
         request.gate_texts,
         trial.token_ids,
         fp32_logits,
-        int8_logits,
+        int8.logits if published else None,
     )
     return ExportResult(
-        engines=["onnx-fp32"] if recipe is None else ["onnx-int8", "onnx-fp32"],
-        int8=recipe,
+        engines=["onnx-int8", "onnx-fp32"] if published else ["onnx-fp32"],
+        int8=int8.details if published else None,
         gates=proven,
         torch_logits=torch_logits,
         fp32_logits=fp32_logits,
-        int8_logits=int8_logits,
+        int8_logits=int8.logits if published else None,
         details={
             "opset": OPSET,
             "gate_texts": len(trial.token_ids),
             "gate_source": request.gate_source,
             "architecture": shape,
-            "int8_recipe": recipe,
-            "int8_tried": tried,
+            "int8_recipe": int8.details,
+            "int8_tried": [_told(attempt, fp32_logits) for attempt in tried],
             "fp32_abs_dlogit": _quantiles(fp32_logits - torch_logits),
-            "int8_abs_dlogit": tried[-1]["abs_dlogit"],
-            "size_bytes": sizes,
+            "int8_abs_dlogit": _quantiles(int8.logits - fp32_logits),
+            "size_bytes": {ONNX_FP32_FILE: fp32_bytes, ONNX_INT8_FILE: int8.size_bytes},
             "seconds": seconds,
         },
     )
@@ -172,17 +168,15 @@ def _single_torch_threads() -> Iterator[None]:
 def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
     start = time.monotonic()
     yield
-    seconds[step] = round(seconds.get(step, 0.0) + time.monotonic() - start, 3)
+    seconds[step] = round(time.monotonic() - start, 3)
 
 
-def _attempt(
-    recipe: Recipe, proven: Sequence[Gate], differences: NDArray[np.float32]
-) -> dict[str, Any]:
+def _told(attempt: Attempt, fp32_logits: NDArray[np.float32]) -> dict[str, Any]:
     return {
-        "recipe": recipe.name,
-        "failed": [gate.name for gate in proven if not gate.passed],
-        "label_agreement": proven[0].value,
-        "abs_dlogit": _quantiles(differences),
+        "recipe": attempt.recipe,
+        "failed": [gate.name for gate in attempt.gates if not gate.passed],
+        "label_agreement": attempt.gates[0].value,
+        "abs_dlogit": _quantiles(attempt.logits - fp32_logits),
     }
 
 

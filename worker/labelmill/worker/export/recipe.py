@@ -25,5 +25,7 @@ RECIPES = (
     Recipe("outliers instead of smoothing", False, (0, 2, 4, 8, 16)),
     Recipe("smoothing and outliers", True, (0, 1, 2, 4, 8)),
     Recipe("outliers in every layer", True, (0, 1, 2, 4, 8), (0, 2, 4, 8)),
-    Recipe("the worst sixth in fp32", True, (0, 1, 2, 4, 8), (0, 2, 4, 8), fp32_groups=4),
+    # For models as large as BERT-base, where a layer is 1.6% of the bytes; with one of MiniLM's the
+    # file is 28.6% of the fp32 file, which the gate of 27% refuses.
+    Recipe("the worst layer in fp32", True, (0, 1, 2, 4, 8), (0, 2, 4, 8), fp32_groups=1),
 )

@@ -231,8 +231,8 @@ class _Run:
             named = ", ".join(f"{g.name} {g.value:.4g} against {g.limit:g}" for g in failed)
             self._notifier.warn(
                 "gates",
-                f"The INT8 model decides otherwise than the fp32 one ({named}); the version is "
-                "served by onnx-fp32.",
+                f"The INT8 model failed what it had to prove ({named}); the version is served by "
+                "onnx-fp32.",
                 done=1.0,
             )
         return exported
