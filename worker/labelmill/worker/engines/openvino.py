@@ -27,9 +27,9 @@ from labelmill.worker.engines.openvino_library import (
 )
 from labelmill.worker.engines.shapes import rounded
 
-#: Kernels kept of each kind of operator, the least used dropped first. With 300 a worker takes
-#: 110 MiB more and scores 2% more.
-_KERNELS_KEPT = 100
+#: Kernels kept of each kind of operator, the least used dropped first. One shape needs up to 6 of
+#: a kind: with 100, the 9 shapes of the cost model and those of a chunk drove each other out.
+_KERNELS_KEPT = 300
 
 
 class OpenVinoEngine:
