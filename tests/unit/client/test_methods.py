@@ -122,8 +122,10 @@ def test_a_watch_sees_every_change_and_survives_a_break(fake: FakeServer, client
     job = client.create_job(model="reviews")
     watch = client.watch_job(job.id)
     assert next(watch).state is JobState.RUNNING
-    threading.Thread(target=client.upload_items, args=(job.id, ["good"])).start()
+    upload = threading.Thread(target=client.upload_items, args=(job.id, ["good"]))
+    upload.start()
     states = [seen.state for seen in watch]
+    upload.join()
     assert states[-1] is JobState.SUCCEEDED
     assert fake.calls["WatchScoringJob"] == 2
 

@@ -52,6 +52,18 @@ def test_the_last_layer_computes_only_the_token_that_is_read(exported):
     assert linear_rows(exported.fp32, 1).count(TEXTS * TOKENS) == 2, "keys and values see all"
 
 
+def test_token_types_cost_nothing(exported):
+    """Their lookup is folded into the positions; DistilBERT has none."""
+    nodes = onnx.load(exported.fp32).graph.node
+    tensors = onnx.load(exported.fp32).graph.initializer
+    tables = {tensor.name for tensor in tensors if len(tensor.dims) == 2}
+    lookups = [n for n in nodes if n.op_type == "Gather" and n.input[0] in tables]
+
+    assert exported.made["token_types_folded"] == (exported.model.config.model_type != "distilbert")
+    assert len(lookups) == 2, "words and positions"
+    assert not {"GatherElements", "Expand"} & {node.op_type for node in nodes}
+
+
 def test_heads_are_read_where_they_lie(exported):
     """A transposition of the whole, and one for the result of each attention."""
     operators = [node.op_type for node in onnx.load(exported.fp32).graph.node]

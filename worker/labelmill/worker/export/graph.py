@@ -15,6 +15,7 @@ import torch
 from labelmill.worker.export.clean import clean
 from labelmill.worker.export.first_token import select_first
 from labelmill.worker.export.layout import lay_out_tokens_first
+from labelmill.worker.export.token_types import fold_token_types
 
 #: The first with Gelu as one operator, which ONNX Runtime fuses with its bias.
 OPSET = 20
@@ -89,6 +90,7 @@ def export_graph(classifier: Any, pad_token_id: int) -> tuple[ir.Model, dict[str
         )
         assert program is not None
         model = program.model
+    types_folded = fold_token_types(model.graph)
     early = select_first(model.graph)
     attentions = lay_out_tokens_first(model)
     clean(model)
@@ -96,6 +98,7 @@ def export_graph(classifier: Any, pad_token_id: int) -> tuple[ir.Model, dict[str
     return model, {
         "layout": "tokens first" if attentions else "plain",
         "attentions": attentions,
+        "token_types_folded": types_folded,
         "nodes_on_one_token": early,
         "gelu": operators["Gelu"],
         "layer_normalization": operators["LayerNormalization"],

@@ -21,10 +21,11 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-# A thread that waits for the others must not spin: serving shares these cores with training, and
-# spinning made a training step 20 times slower beside one other busy process. Read by OpenMP when
-# torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# A thread that waits for the others must not spin for long: serving shares these cores with
+# training, and that made a training step 20 times slower beside one other busy process. Read by
+# OpenMP when torch is loaded; see docs/decisions/0023.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from labelmill.errors import FailedPreconditionError, InternalError, LabelmillError
