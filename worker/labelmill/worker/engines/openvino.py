@@ -132,7 +132,8 @@ def _options(threads: int) -> dict[str, str]:
         "ENABLE_CPU_PINNING": "NO",
         # `threads` counts logical processors; without this only one of each pair is used.
         "ENABLE_HYPER_THREADING": "YES",
-        # What is not INT8 would be bf16 where the CPU has it, and then answers depend on the batch.
+        # What is not INT8 would be bf16 where the CPU has it: no faster, and further from the
+        # recorded answers than the self-test allows.
         "INFERENCE_PRECISION_HINT": "f32",
         # Fused attention sums in another order for each width: 6 times as many answers depended
         # on the padding. It is not faster either.
