@@ -132,8 +132,14 @@ def test_a_factor_a_channel_survives_an_unknown_width(
     version: tuple[Path, Any], tmp_path: Path
 ) -> None:
     """As in graphs of architectures whose attention the exporter does not know."""
+    from labelmill.worker.engines.openvino_graph import fix_widths
+    from labelmill.worker.engines.openvino_library import openvino
+
     file = tmp_path / "model.int8.onnx"
     save_scores(file)
+    model = openvino.Core().read_model(str(file))
+    assert fix_widths(model) == 1
+    assert fix_widths(model) == 0
     rows = rows_of(8, seed=4)
 
     logits = open_engine(tmp_path, version[1], "openvino-int8").infer(rows)
@@ -159,12 +165,9 @@ def save_scores(file: Path, ids: str = "input_ids") -> None:
     }
     nodes = [
         helper.make_node("Gather", ["table", ids], ["rows"]),
-        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
-        helper.make_node("Unsqueeze", ["mask", "last"], ["column"]),
-        helper.make_node("Mul", ["rows", "column"], ["kept"]),
-        helper.make_node("Shape", [ids], ["shape"]),
+        helper.make_node("Shape", ["attention_mask"], ["shape"]),
         helper.make_node("Concat", ["shape", "all"], ["target"], axis=0),
-        helper.make_node("Reshape", ["kept", "target"], ["joined"]),
+        helper.make_node("Reshape", ["rows", "target"], ["joined"]),
         helper.make_node("Mul", ["joined", "factors"], ["smooth"]),
         helper.make_node("QuantizeLinear", ["smooth", "scale", "zero"], ["bytes"]),
         helper.make_node(
@@ -173,7 +176,10 @@ def save_scores(file: Path, ids: str = "input_ids") -> None:
             ["product"],
             domain="com.microsoft",
         ),
-        helper.make_node("ReduceSum", ["product", "middle"], ["logits"], keepdims=0),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["mask", "last"], ["column"]),
+        helper.make_node("Mul", ["product", "column"], ["kept"]),
+        helper.make_node("ReduceSum", ["kept", "middle"], ["logits"], keepdims=0),
     ]
     graph = helper.make_graph(
         nodes,

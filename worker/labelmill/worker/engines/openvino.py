@@ -27,9 +27,9 @@ from labelmill.worker.engines.openvino_library import (
 )
 from labelmill.worker.engines.shapes import rounded
 
-#: Kernels kept of each kind of operator, the least used dropped first. With 300 a worker takes
-#: 110 MiB more and scores 2% more.
-_KERNELS_KEPT = 100
+#: Kernels kept of each kind of operator, the least used dropped first. One shape needs up to 6 of
+#: a kind: with 100, the 9 shapes of the cost model and those of a chunk drove each other out.
+_KERNELS_KEPT = 300
 
 
 class OpenVinoEngine:
@@ -132,7 +132,8 @@ def _options(threads: int) -> dict[str, str]:
         "ENABLE_CPU_PINNING": "NO",
         # `threads` counts logical processors; without this only one of each pair is used.
         "ENABLE_HYPER_THREADING": "YES",
-        # What is not INT8 would be bf16 where the CPU has it, and then answers depend on the batch.
+        # What is not INT8 would be bf16 where the CPU has it: no faster, and further from the
+        # recorded answers than the self-test allows.
         "INFERENCE_PRECISION_HINT": "f32",
         # Fused attention sums in another order for each width: 6 times as many answers depended
         # on the padding. It is not faster either.
