@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -24,3 +25,20 @@ async def finished_in_thread(call: Callable[P, T], *args: P.args, **kwargs: P.kw
             # The caller is gone; nobody else would look at the outcome.
             task.exception()
         raise
+
+
+@asynccontextmanager
+async def opened_in_thread(
+    opening: Callable[[], T], closing: Callable[[T], object]
+) -> AsyncIterator[T]:
+    """What `opening` makes in a thread, closed in one at the end.
+
+    It is closed as well when the caller is cancelled while it is being made.
+    """
+    task = asyncio.create_task(asyncio.to_thread(opening))
+    try:
+        yield await asyncio.shield(task)
+    finally:
+        await asyncio.wait([task])
+        if not task.cancelled() and task.exception() is None:
+            await finished_in_thread(closing, task.result())

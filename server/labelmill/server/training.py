@@ -11,14 +11,14 @@ from typing import Any
 from labelmill.errors import InvalidArgumentError
 from labelmill.names import DEFAULT_ALIAS, check_alias, check_model_name
 from labelmill.registry.dataset_check import DatasetHeader
-from labelmill.registry.datasets import DatasetStore
+from labelmill.registry.datasets import DatasetStore, DatasetWriter
 from labelmill.server import pages, validate
 from labelmill.server.admission import Admission
 from labelmill.server.messages import dataset, training_job
 from labelmill.server.runs import Runs
 from labelmill.server.scoring import place_of
 from labelmill.server.stores import Stores
-from labelmill.server.threads import finished_in_thread
+from labelmill.server.threads import finished_in_thread, opened_in_thread
 from labelmill.training import TrainingConfig
 from labelmill.v1 import training_pb2 as pb
 from labelmill.v1.training_pb2_grpc import TrainingServiceServicer
@@ -50,8 +50,7 @@ class TrainingService(TrainingServiceServicer):
         if first is None or first.WhichOneof("part") != "header":
             raise InvalidArgumentError.at("header", "is missing in the first message")
         header = _header(first.header)
-        writer = await finished_in_thread(self._datasets.begin)
-        try:
+        async with opened_in_thread(self._datasets.begin, DatasetWriter.abort) as writer:
             async for message in request_iterator:
                 if message.WhichOneof("part") != "data":
                     raise InvalidArgumentError.at("data", "is missing after the first message")
@@ -61,8 +60,6 @@ class TrainingService(TrainingServiceServicer):
                     )
                 await finished_in_thread(writer.write, message.data)
             meta = await finished_in_thread(writer.finish, header)
-        finally:
-            await finished_in_thread(writer.abort)
         return pb.UploadDatasetResponse(dataset=dataset(meta))
 
     async def CreateTrainingJob(
